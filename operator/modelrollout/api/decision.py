@@ -1,0 +1,70 @@
+"""RolloutDecision: what a human says of a rollout.
+
+A decision is an object of its own, and immutable, because it is the audit trail: who said what, when, of which
+revision, and why. It is acted on once; its outcome is written to its status and nothing deletes it with the rollout.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import ConfigDict, Field
+
+from modelrollout.api.enums import Action
+from modelrollout.api.meta import ApiModel, rule
+from modelrollout.api.rollout import Duration
+
+__all__ = ["DecisionState", "RolloutDecisionSpec", "RolloutDecisionStatus"]
+
+
+class DecisionState(StrEnum):
+    """What became of a decision."""
+
+    APPLIED = "Applied"
+    REFUSED = "Refused"
+    EXPIRED = "Expired"
+
+
+class RolloutDecisionSpec(ApiModel):
+    """What a human says of a rollout."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule("self == oldSelf", "a decision is a record and cannot be edited: create another one"),
+                rule(
+                    "!has(self.full) || !self.full || self.action == 'promote'",
+                    "full is for action: promote; leave it out",
+                ),
+            ]
+        }
+    )
+
+    rollout: str = Field(min_length=1, max_length=40)
+    """Name of the ModelRollout, in the same namespace."""
+    action: Action
+    """`pause`, `resume`, `abort` (put all traffic back), `promote` (end this step now), `undo` (back to an earlier
+    revision), `retry` (try a rolled-back revision again)."""
+    revision: str | None = Field(default=None, min_length=8, max_length=64, pattern="^[0-9a-f]+$")
+    """The revision that is meant: the decision is refused when another one is being rolled out by then. For `undo`:
+    where to go back to; the previous one when absent."""
+    full: bool = False
+    """With `promote`: skip every step that is left."""
+    author: str = Field(default="", max_length=256)
+    """Who says it."""
+    comment: str = Field(default="", max_length=1024)
+    """Why."""
+    expires_after: Duration = "10m"
+    """A decision that could not be acted on within this time is dropped."""
+
+
+class RolloutDecisionStatus(ApiModel):
+    """What became of the decision."""
+
+    state: DecisionState | None = None
+    """`Applied`, `Refused` or `Expired`."""
+    message: str = Field(default="", max_length=1024)
+    """What was done, or why not."""
+    at: datetime | None = None
+    """When."""

@@ -1,0 +1,262 @@
+"""The status of a ModelRollout: the dashboard, and all that the engine remembers.
+
+Nothing the engine decides from lives only in memory: after a restart this object and the cluster are enough to go on.
+Everything is bounded so that the whole stays far below what etcd and people can take.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, PlainSerializer
+
+from modelrollout.api.enums import ConditionType, Outcome, Phase, Reason, Verdict
+from modelrollout.api.meta import ApiModel
+
+__all__ = [
+    "Blind",
+    "Condition",
+    "Failed",
+    "GateStatus",
+    "HistoryEntry",
+    "ModelRolloutStatus",
+    "Pause",
+    "Pinned",
+    "RevisionRef",
+    "StepStatus",
+]
+
+
+def _rfc3339(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def _rfc3339_seconds(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Time = Annotated[datetime, PlainSerializer(_rfc3339, when_used="json")]
+"""UTC, written with milliseconds."""
+ConditionTime = Annotated[datetime, PlainSerializer(_rfc3339_seconds, when_used="json")]
+"""UTC, written with seconds, as metav1.Time is."""
+Message = Annotated[str, Field(max_length=1024)]
+Hash = Annotated[str, Field(max_length=64)]
+
+
+class RevisionRef(ApiModel):
+    """One revision."""
+
+    revision: Hash
+    """Hash of what serves: model and pod template."""
+    version: str = Field(default="", max_length=128)
+    """The model's version."""
+    since: Time | None = None
+    """Since when it has this role."""
+
+
+class StepStatus(ApiModel):
+    """Where the candidate is on its way up."""
+
+    number: int = Field(ge=0)
+    """1 for the first step; 0 while the pods start."""
+    of: int = Field(ge=0)
+    """How many steps there are."""
+    name: str = Field(default="", max_length=63)
+    """Name of the step."""
+    weight: int = Field(default=0, ge=0, le=100)
+    """Weight of the step."""
+    since: Time | None = None
+    """When the step began."""
+    serving_since: Time | None = None
+    """When the weight was seen to be in effect."""
+    held_seconds: float = 0.0
+    """Time that counted for the hold: at this weight, ready, measured, not paused."""
+    hold_seconds: float = 0.0
+    """Time that is needed."""
+    credited_at: Time | None = None
+    """Up to when the time was counted."""
+
+
+class GateStatus(ApiModel):
+    """What is known of one gate."""
+
+    name: str = Field(max_length=32)
+    """Name of the gate."""
+    verdict: Verdict
+    """`Breached`, `Proven`, `NoHarmSeen`, `TooEarly` or `Blind`."""
+    value: float | None = None
+    """The candidate's value: a share, or seconds."""
+    baseline: float | None = None
+    """The stable revision's value at the same time."""
+    difference: float | None = None
+    """Candidate minus baseline (or minus the limit when it is absolute), positive is worse: a share."""
+    low: float | None = None
+    """Lower end of the difference's interval."""
+    high: float | None = None
+    """Upper end of the difference's interval."""
+    would_have_seen: float | None = None
+    """With `NoHarmSeen`: a difference as large as this would have been found."""
+    samples: int = 0
+    """Samples of the candidate."""
+    baseline_samples: int = 0
+    """Samples of the stable revision."""
+    limit: str = Field(default="", max_length=160)
+    """The limit, in numbers."""
+    since: Time | None = None
+    """Since when the verdict is as it is."""
+    message: Message = ""
+    """The verdict as a sentence."""
+    query: str = Field(default="", max_length=1024)
+    """What Prometheus was asked; paste it there."""
+    definition: str = Field(default="", max_length=16)
+    """Hash of the gate's metric, limit and identity."""
+    checkpoint: str = Field(default="", max_length=2048)
+    """The counts so far; opaque."""
+
+
+class Pause(ApiModel):
+    """Why nothing moves up."""
+
+    reason: Reason
+    """Who or what paused."""
+    at: Time
+    """When."""
+    message: Message = ""
+    """Who, and the comment."""
+
+
+class Failed(ApiModel):
+    """The revision that was rolled back; it is not tried again until another one is named or someone says retry."""
+
+    revision: Hash
+    """The revision."""
+    version: str = Field(default="", max_length=128)
+    """Its model version."""
+    reason: Reason
+    """Why."""
+    message: Message = ""
+    """Why, as a sentence."""
+    at: Time
+    """When traffic was put back."""
+
+
+class Pinned(ApiModel):
+    """An undo: another revision serves instead of the one named in `spec`, until `spec` names another."""
+
+    revision: Hash
+    """What serves."""
+    instead_of: Hash
+    """What `spec` names."""
+
+
+class Blind(ApiModel):
+    """A metrics outage."""
+
+    since: Time
+    """Since when."""
+    message: Message = ""
+    """What is missing."""
+    alerted: bool = False
+    """Whether the alert after `blindTimeout` was raised."""
+
+
+class HistoryEntry(ApiModel):
+    """A past rollout."""
+
+    revision: Hash
+    """The revision."""
+    version: str = Field(default="", max_length=128)
+    """Its model version."""
+    outcome: Outcome
+    """How it ended."""
+    reason: Reason
+    """Why."""
+    message: Message = ""
+    """Why, as a sentence."""
+    started_at: Time | None = None
+    """When it began."""
+    ended_at: Time
+    """When it ended."""
+    weight: int = 0
+    """The highest weight that it reached."""
+
+
+class Condition(ApiModel):
+    """metav1.Condition."""
+
+    type: ConditionType
+    """Type of the condition."""
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=7)]
+    """`True`, `False` or `Unknown`."""
+    reason: Reason
+    """Why."""
+    message: Message = ""
+    """Why, as a sentence."""
+    observed_generation: int = 0
+    """Generation of the object that was judged."""
+    last_transition_time: ConditionTime
+    """When the status last changed."""
+
+
+class ModelRolloutStatus(ApiModel):
+    """What serves now, what is being tried, and why."""
+
+    observed_generation: int = 0
+    """Generation of the spec that this status speaks of."""
+    observed_revision: Hash = ""
+    """Revision of the spec that the last transition was made for."""
+    hash_version: int = 1
+    """How the revision's hash was made."""
+    phase: Phase = Phase.PENDING
+    """What the rollout is doing."""
+    reason: Reason = Reason.NEW_REVISION
+    """Why, in one word."""
+    message: Message = ""
+    """Why, in one sentence."""
+    next: Message = ""
+    """What happens next, or what to type."""
+    stable: RevisionRef | None = None
+    """The last promoted revision."""
+    candidate: RevisionRef | None = None
+    """The revision on trial."""
+    step: StepStatus | None = None
+    """Where the candidate is on its way up."""
+    weight: int = 0
+    """Percent of the traffic that the candidate should have."""
+    observed_weight: int | None = None
+    """Percent that the route, as accepted by the gateway, gives it."""
+    peak_weight: int = 0
+    """The highest weight that this candidate reached."""
+    stable_replicas: int = 0
+    """The stable revision's pods at the start of the rollout; it keeps at least as many while it lasts."""
+    gates: list[GateStatus] = Field(default_factory=list, max_length=20)
+    """What is known of each gate."""
+    breach_since: Time | None = None
+    """Since when a gate has been breached (see evaluation.minBreachTime)."""
+    evaluated_at: Time | None = None
+    """Up to when the metrics were read."""
+    paused: Pause | None = None
+    """Why nothing moves up."""
+    blind: Blind | None = None
+    """A metrics outage."""
+    failed: Failed | None = None
+    """The revision that was rolled back and is not tried again."""
+    pinned: Pinned | None = None
+    """An undo."""
+    draining_since: Time | None = None
+    """Since when traffic has been put back and what is in flight is being answered."""
+    retry_of: str = Field(default="", max_length=64)
+    """The last retry that was acted on."""
+    handled: list[Annotated[str, Field(max_length=64)]] = Field(default_factory=list, max_length=32)
+    """UIDs of the decisions that were acted on."""
+    columns: dict[str, Annotated[str, Field(max_length=64)]] = Field(default_factory=dict, max_length=8)
+    """What `kubectl get` shows."""
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    """Conditions, kstatus and our own."""
+    history: list[HistoryEntry] = Field(default_factory=list, max_length=10)
+    """Past rollouts, the newest first."""
