@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -36,6 +37,7 @@ class RolloutDecisionSpec(ApiModel):
                 rule(
                     "!has(self.full) || !self.full || self.action == 'promote'",
                     "full is for action: promote; leave it out",
+                    field_path=".full",
                 ),
             ]
         }
@@ -46,7 +48,25 @@ class RolloutDecisionSpec(ApiModel):
     action: Action
     """`pause`, `resume`, `abort` (put all traffic back), `promote` (end this step now), `undo` (back to an earlier
     revision), `retry` (try a rolled-back revision again)."""
-    revision: str | None = Field(default=None, min_length=8, max_length=64, pattern="^[0-9a-f]+$")
+    revision: (
+        Annotated[
+            str,
+            Field(
+                min_length=8,
+                max_length=64,
+                json_schema_extra={
+                    "x-kubernetes-validations": [
+                        rule(
+                            "self.matches('^[0-9a-f]+$')",
+                            "is not a revision; copy it from status.candidate.revision or status.history, or leave it "
+                            "out",
+                        )
+                    ]
+                },
+            ),
+        ]
+        | None
+    ) = None
     """The revision that is meant: the decision is refused when another one is being rolled out by then. For `undo`:
     where to go back to; the previous one when absent."""
     full: bool = False

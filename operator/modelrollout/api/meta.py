@@ -24,6 +24,7 @@ __all__ = [
     "LABEL_NAME",
     "LABEL_REVISION",
     "LABEL_ROLE",
+    "SERVICE_PORT",
     "VERSION",
     "ApiModel",
     "rule",
@@ -38,6 +39,9 @@ LABEL_NAME: Final = f"{GROUP}/name"
 LABEL_REVISION: Final = f"{GROUP}/revision"
 LABEL_ROLE: Final = f"{GROUP}/role"
 LABEL_FREEZE: Final = f"{GROUP}/freeze"
+
+SERVICE_PORT: Final = 80
+"""Port of every revision's Service, whatever runs it; it leads to the container's port."""
 
 ANNOTATION_APPLIED: Final = f"{GROUP}/applied"
 ANNOTATION_OWNER_UID: Final = f"{GROUP}/owner-uid"

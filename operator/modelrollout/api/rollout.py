@@ -8,9 +8,9 @@ with a message that names the remedy. Everything but the model, the workload, th
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from modelrollout.api.grammar import (
     DURATION_PATTERN,
@@ -54,6 +54,10 @@ def _cel(pattern: str) -> str:
     return "r'''" + pattern + "'''"
 
 
+_SHOWN: Final[dict[str, JsonValue]] = {"default": {}}
+"""Lets the API server fill in what is below a field that was left out, so that `kubectl get -o yaml` shows it."""
+
+
 def _patterned(pattern: str, what: str, *, max_length: int) -> Any:
     return Field(
         min_length=1,
@@ -65,26 +69,41 @@ def _patterned(pattern: str, what: str, *, max_length: int) -> Any:
 Duration = Annotated[
     str, _patterned(DURATION_PATTERN, "is not a duration; write it like 30s, 15m, 1h30m or 168h", max_length=24)
 ]
-Percent = Annotated[str, _patterned(PERCENT_PATTERN, "is not a percentage; write it like 25% or 0.5%", max_length=16)]
-MetricSelector = Annotated[
+SomeTime = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=512,
+        max_length=24,
         json_schema_extra={
             "x-kubernetes-validations": [
                 rule(
-                    f"self.matches({_cel(SELECTOR_PATTERN)})",
-                    "is not a metric selector; write a metric name with optional label matchers, like "
-                    'requests_total{code=~"5.."} (functions and ranges are added by the operator)',
+                    f"self.matches({_cel(DURATION_PATTERN)})",
+                    "is not a duration; write it like 30s, 15m, 1h30m or 168h",
                 ),
                 rule(
-                    "!self.matches('[{,] *namespace *(=|!)')",
-                    "names the label namespace; leave it out, the operator adds the namespace of the rollout",
+                    f"!self.matches({_cel(DURATION_PATTERN)}) || duration(self) >= duration('1s')",
+                    "is too short; write at least 1s",
                 ),
             ]
         },
     ),
+]
+"""A duration that makes no sense below a second."""
+Percent = Annotated[str, _patterned(PERCENT_PATTERN, "is not a percentage; write it like 25% or 0.5%", max_length=16)]
+_SELECTOR_RULES = (
+    rule(
+        f"self.matches({_cel(SELECTOR_PATTERN)})",
+        "is not a metric selector; write a metric name with optional label matchers, like "
+        'requests_total{code=~"5.."} (functions and ranges are added by the operator)',
+    ),
+    rule(
+        "!self.matches('(^[^{]*[{]|,) *namespace *(=|!)')",
+        "names the label namespace; leave it out, the operator adds the namespace of the rollout",
+    ),
+)
+MetricSelector = Annotated[
+    str,
+    Field(min_length=1, max_length=512, json_schema_extra={"x-kubernetes-validations": [*_SELECTOR_RULES]}),
 ]
 LimitText = Annotated[
     str,
@@ -138,6 +157,16 @@ class IdentityBy(StrEnum):
     LABEL = "label"
 
 
+HostName = Annotated[
+    str,
+    _patterned(
+        r"^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        "is not a host name; write it like ranker.example.com, without scheme, port and path",
+        max_length=253,
+    ),
+]
+
+
 class Model(ApiModel):
     """The model version that should serve."""
 
@@ -166,7 +195,7 @@ class ContainerPort(ApiModel):
 
     model_config = ConfigDict(extra="allow")
 
-    name: str = Field(default="", max_length=15)
+    name: str | None = Field(default=None, max_length=15)
     """Name of the port."""
     container_port: int = Field(ge=1, le=65535)
     """Number of the port."""
@@ -183,7 +212,7 @@ class Container(ApiModel):
     """Image of the container."""
     ports: list[ContainerPort] = Field(default_factory=list, max_length=16)
     """Ports of the container."""
-    readiness_probe: dict[str, Any] | None = None
+    readiness_probe: Annotated[dict[str, Any], Field(min_length=1)] | None = None
     """When the model is loaded and can answer. Traffic goes to no pod before."""
 
 
@@ -215,6 +244,7 @@ class Workload(ApiModel):
             "x-kubernetes-validations": [
                 rule(
                     "(has(self.allowWithoutReadinessProbe) && self.allowWithoutReadinessProbe) || "
+                    "self.template.spec.containers.size() == 0 || "
                     "has(self.template.spec.containers[0].readinessProbe)",
                     "the first container has no readinessProbe, so traffic could reach a model that is still loading: "
                     "add one, or set allowWithoutReadinessProbe: true",
@@ -233,13 +263,25 @@ class Workload(ApiModel):
     """The pods."""
     allow_without_readiness_probe: bool = False
     """Accept a first container without readinessProbe."""
-    progress_deadline: Duration = "30m"
+    progress_deadline: SomeTime = "30m"
     """How long the candidate's pods may make no progress in starting, counted from when they were scheduled. Waiting
     for a node with room does not count."""
 
 
 class ParentRef(ApiModel):
     """The Gateway (or, in a mesh, the Service) that the route hangs on."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "self.kind != 'Service' || self.group == ''",
+                    'a Service is in the group without a name: write group: "" beside kind: Service',
+                    field_path=".group",
+                )
+            ]
+        }
+    )
 
     group: str = Field(default="gateway.networking.k8s.io", max_length=253)
     """API group of the parent; empty for a Service."""
@@ -292,7 +334,7 @@ class GatewayAPI(ApiModel):
 
     parent_refs: list[ParentRef] | None = Field(default=None, min_length=1, max_length=8)
     """Gateways that the operator's own HTTPRoute hangs on."""
-    hostnames: list[Annotated[str, Field(max_length=253)]] | None = Field(default=None, min_length=1, max_length=16)
+    hostnames: list[HostName] | None = Field(default=None, min_length=1, max_length=16)
     """Host names of the operator's own HTTPRoute."""
     route: RouteRef | None = None
     """A rule in an HTTPRoute that you own. Only the backends of that rule are touched."""
@@ -309,6 +351,19 @@ class Traffic(ApiModel):
 
 class Step(ApiModel):
     """One step on the way up."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!has(self.name) || !self.name.matches('^weight-[0-9]{1,3}$') || "
+                    "int(self.name.substring(7)) == self.weight",
+                    "is the name of the step with another weight; give a name of its own, or leave it out",
+                    field_path=".name",
+                )
+            ]
+        }
+    )
 
     name: str | None = Field(default=None, min_length=1, max_length=63)
     """Name of the step; the default is made from its weight ("weight-10"). After an edit of the steps the position is
@@ -346,7 +401,21 @@ class Ratio(ApiModel):
 class Latency(ApiModel):
     """A quantile, from a histogram."""
 
-    histogram: MetricSelector
+    histogram: Annotated[
+        MetricSelector,
+        Field(
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    *_SELECTOR_RULES,
+                    rule("!self.matches('^[^{]*_bucket([{]|$)')", "names the buckets; leave _bucket out"),
+                    rule(
+                        "!self.matches('(^[^{]*[{]|,) *le *(=|!)')",
+                        "names the label le; leave it out, the operator chooses the buckets around the limit",
+                    ),
+                ]
+            }
+        ),
+    ]
     """The histogram's name without `_bucket`, in seconds."""
     quantile: Annotated[
         str,
@@ -363,13 +432,25 @@ class MetricIdentity(ApiModel):
             "x-kubernetes-validations": [
                 rule("self.by != 'label' || has(self.label)", "by: label needs the label's name: give label"),
                 rule(
+                    "self.by != 'podName' || !has(self.label)",
+                    "by: podName reads no label of yours: say by: label, podLabel or service, or leave label out",
+                    field_path=".label",
+                ),
+                rule(
+                    "!has(self.value) || self.value.contains('{revision}') || self.value.contains('{service}')",
+                    "the value must contain {revision} or {service}, or the revisions could not be told apart",
+                    field_path=".value",
+                ),
+                rule(
                     "!has(self.value) || self.by in ['service', 'label']",
                     "value is for by: service and by: label; leave it out",
+                    field_path=".value",
                 ),
                 rule(
                     "!has(self.value) || self.by != 'service' || self.value.contains('{namespace}')",
                     "the value must contain {namespace}, or Services of the same name in two namespaces would be "
                     "taken for one",
+                    field_path=".value",
                 ),
             ]
         }
@@ -379,7 +460,17 @@ class MetricIdentity(ApiModel):
     """`podName` (default): the label `pod` matches the revision's Deployment, as a plain PodMonitor yields it.
     `podLabel`: a label copied from the pod holds the revision. `service`: a gateway's label names the revision's
     Service. `label`: a label set by whoever counts (a frontend) holds the revision."""
-    label: Annotated[str, Field(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=128)] | None = None
+    label: (
+        Annotated[
+            str,
+            _patterned(
+                "^[a-zA-Z_][a-zA-Z0-9_]*$",
+                "is not the name of a metric's label; use letters, digits and underscores, like model_revision",
+                max_length=128,
+            ),
+        ]
+        | None
+    ) = None
     """Name of the metric's label. Default for podLabel: modelrollout_io_revision; for service: envoy_cluster_name."""
     value: (
         Annotated[
@@ -421,6 +512,17 @@ class Gate(ApiModel):
                     'the limit of a ratio is a share, not a time: write it like 1% or "baseline + 0.2pp"',
                 ),
                 rule(
+                    "!has(self.ratio) || has(self.ratio.good) == has(self.ratio.bad) || "
+                    "has(self.atMost) == has(self.atLeast) || has(self.ratio.bad) == has(self.atMost)",
+                    "the limit points the wrong way: bad events take atMost, good events take atLeast",
+                ),
+                rule(
+                    "!has(self.ratio) || [has(self.atMost) ? self.atMost : has(self.atLeast) ? self.atLeast : '']"
+                    ".all(t, t.matches('^[0-9.]+$') ? double(t) <= 1.0 : "
+                    "!t.matches('^[0-9.]+%$') || double(t.replace('%', '')) <= 100.0)",
+                    "the limit of a ratio is a share, at most 1 or 100%: write it like 5% or 0.05",
+                ),
+                rule(
                     "!has(self.ratio) || has(self.labelsWithin) || "
                     "(has(self.ratio.good) ? self.ratio.good : has(self.ratio.bad) ? self.ratio.bad : '')"
                     ".split('{')[0] == self.ratio.total.split('{')[0]",
@@ -457,7 +559,7 @@ class Gate(ApiModel):
     """Within this time 99 % of the counted events have arrived (clicks come after impressions)."""
     min_samples: int = Field(default=100, ge=1, le=1_000_000_000)
     """As many samples are needed in each arm before there is any verdict."""
-    identity: MetricIdentity = Field(default_factory=MetricIdentity)
+    identity: MetricIdentity = Field(default_factory=MetricIdentity, json_schema_extra={"default": {"by": "podName"}})
     """How the series of the revisions are told apart."""
 
 
@@ -465,7 +567,7 @@ class Catastrophe(ApiModel):
     """A breach so large that one evaluation is enough."""
 
     errors_above: Percent = "25%"
-    """Share of failed requests (of any gate that counts bad events) above which the candidate is rolled back at once."""
+    """Share of failed requests (of any gate on bad events) above which the candidate is rolled back at once."""
     min_requests: int = Field(default=20, ge=1, le=1_000_000)
     """Requests needed in that evaluation."""
 
@@ -473,7 +575,7 @@ class Catastrophe(ApiModel):
 class Evaluation(ApiModel):
     """How the metrics are read."""
 
-    interval: Duration = "15s"
+    interval: SomeTime = "15s"
     """Time between two looks at the metrics; not shorter than the scrape interval."""
     min_breach_time: Duration = "30s"
     """A breach must last this long, so that one burst is not enough. A catastrophe does not wait."""
@@ -482,7 +584,7 @@ class Evaluation(ApiModel):
     on_blind: OnBlind = OnBlind.HOLD
     """What happens to the weight after `blindTimeout`: `hold` keeps it, `retreat` puts all traffic back until the
     metrics return."""
-    catastrophe: Catastrophe = Field(default_factory=Catastrophe)
+    catastrophe: Catastrophe = Field(default_factory=Catastrophe, json_schema_extra=_SHOWN)
     """A breach so large that one evaluation is enough."""
 
 
@@ -502,7 +604,8 @@ class ModelRolloutSpec(ApiModel):
         json_schema_extra={
             "x-kubernetes-validations": [
                 rule(
-                    "has(self.traffic.port) || self.workload.template.spec.containers"
+                    "has(self.traffic.port) || self.workload.template.spec.containers.size() == 0 || "
+                    "self.workload.template.spec.containers"
                     ".map(c, has(c.ports) ? c.ports.size() : 0).sum() == 1",
                     "the template has not exactly one containerPort, so the port that serves is unknown: give "
                     "traffic.port",
@@ -546,9 +649,9 @@ class ModelRolloutSpec(ApiModel):
     """After each raise, and for pods younger than this, gates collect but do not judge."""
     drain_delay: Duration = "30s"
     """How long a revision that lost its traffic keeps answering what is in flight."""
-    evaluation: Evaluation = Field(default_factory=Evaluation)
+    evaluation: Evaluation = Field(default_factory=Evaluation, json_schema_extra=_SHOWN)
     """How the metrics are read."""
-    rollback: Rollback = Field(default_factory=Rollback)
+    rollback: Rollback = Field(default_factory=Rollback, json_schema_extra=_SHOWN)
     """What is kept for going back."""
     paused: bool = False
     """Stops the steps upward; never a rollback."""

@@ -76,6 +76,10 @@ class StepStatus(ApiModel):
     """Time that is needed."""
     credited_at: Time | None = None
     """Up to when the time was counted."""
+    done: bool = False
+    """The hold is over and the gates hold; the pods for the next step are being started."""
+    skipped: bool = False
+    """A human ended this step."""
 
 
 class GateStatus(ApiModel):
@@ -103,6 +107,8 @@ class GateStatus(ApiModel):
     """Samples of the stable revision."""
     limit: str = Field(default="", max_length=160)
     """The limit, in numbers."""
+    shared: bool = False
+    """Beyond an absolute limit, but no worse than the baseline: held, not rolled back."""
     since: Time | None = None
     """Since when the verdict is as it is."""
     message: Message = ""
@@ -155,6 +161,8 @@ class Blind(ApiModel):
 
     since: Time
     """Since when."""
+    reason: Reason = Reason.METRICS_UNAVAILABLE
+    """Whether the source is down, the candidate is not measured, or a gate is misconfigured."""
     message: Message = ""
     """What is missing."""
     alerted: bool = False

@@ -1,0 +1,113 @@
+"""ModelRollout and RolloutDecision as read from the API server: parsed once, with the raw spec kept for hashing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from modelrollout.api.decision import RolloutDecisionSpec
+from modelrollout.api.rollout import ModelRolloutSpec
+from modelrollout.api.status import ModelRolloutStatus
+
+__all__ = ["Decided", "Rollout", "parse_time"]
+
+
+def parse_time(text: str) -> datetime:
+    """An RFC 3339 time as the API server writes it, in UTC."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A ModelRollout."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    created: datetime
+    deleting: bool
+    finalizers: tuple[str, ...]
+    spec: ModelRolloutSpec
+    raw_spec: dict[str, Any]
+    status: ModelRolloutStatus
+
+    @classmethod
+    def parse(cls, body: dict[str, Any]) -> Rollout:
+        """From the object.
+
+        Raises
+        ------
+        ValueError
+            If the spec is not what these models describe (pydantic's ValidationError is one); an unreadable *status*
+            is taken for an empty one, because everything in it can be found again.
+        """
+        metadata = body["metadata"]
+        try:
+            status = ModelRolloutStatus.model_validate(body.get("status") or {})
+        except ValueError:
+            status = ModelRolloutStatus()
+        return cls(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=metadata.get("generation", 1),
+            resource_version=metadata["resourceVersion"],
+            created=parse_time(metadata["creationTimestamp"]),
+            deleting="deletionTimestamp" in metadata,
+            finalizers=tuple(metadata.get("finalizers") or ()),
+            spec=ModelRolloutSpec.model_validate(body["spec"]),
+            raw_spec=body["spec"],
+            status=status,
+        )
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+    @property
+    def port(self) -> int:
+        """Port of the container that serves; admission made sure that it is known."""
+        if self.spec.traffic.port is not None:
+            return self.spec.traffic.port
+        ports = [port for container in self.spec.workload.template.spec.containers for port in container.ports]
+        return ports[0].container_port
+
+    def owner_reference(self) -> dict[str, Any]:
+        """For objects that go with the ModelRollout."""
+        return {
+            "apiVersion": "modelrollout.io/v1alpha1",
+            "kind": "ModelRollout",
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A RolloutDecision that was not answered yet."""
+
+    namespace: str
+    name: str
+    uid: str
+    created: datetime
+    spec: RolloutDecisionSpec
+
+    @classmethod
+    def parse(cls, body: dict[str, Any]) -> Decided | None:
+        """From the object; None when it was answered."""
+        if (body.get("status") or {}).get("state"):
+            return None
+        metadata = body["metadata"]
+        return cls(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            created=parse_time(metadata["creationTimestamp"]),
+            spec=RolloutDecisionSpec.model_validate(body["spec"]),
+        )

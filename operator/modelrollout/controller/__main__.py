@@ -1,0 +1,67 @@
+"""``python -m modelrollout.controller``: runs the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+import kopf
+
+from modelrollout.controller.edge import register
+from modelrollout.controller.settings import Settings
+
+__all__ = ["main"]
+
+
+async def _run(settings: Settings, health: str | None) -> int:
+    failed = asyncio.Event()
+    registry = kopf.OperatorRegistry()
+    register(registry, settings, failed)
+    await kopf.operator(
+        registry=registry,
+        clusterwide=settings.namespace is None,
+        namespaces=[settings.namespace] if settings.namespace else [],
+        standalone=True,
+        liveness_endpoint=health,
+        stop_flag=failed,
+    )
+    return 1 if failed.is_set() else 0
+
+
+@click.command(context_settings={"auto_envvar_prefix": "MODELROLLOUT", "show_default": True})
+@click.option("--prometheus-url", required=True, help="Base URL of Prometheus, or of what speaks its API.")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Run outside a cluster with this kubeconfig.",
+)
+@click.option("--namespace", help="Watch this namespace alone.  [default: all]")
+@click.option("--metrics-delay", default=2.0, help="Seconds in the past at which Prometheus is read.")
+@click.option("--workers", default=8, help="Rollouts that are looked at side by side.")
+@click.option("--health", help="Endpoint of the liveness probe, like http://0.0.0.0:8080/healthz.")
+@click.option("--verbose", is_flag=True, help="Log more.")
+def main(
+    prometheus_url: str,
+    kubeconfig: Path | None,
+    namespace: str | None,
+    metrics_delay: float,
+    workers: int,
+    health: str | None,
+    verbose: bool,
+) -> None:
+    """Run the ModelRollout operator."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("modelrollout").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.getLogger("kopf").setLevel(logging.INFO if verbose else logging.WARNING)
+    if kubeconfig is not None:
+        os.environ["KUBECONFIG"] = str(kubeconfig)
+    settings = Settings(prometheus_url, kubeconfig, namespace, metrics_delay, workers)
+    sys.exit(asyncio.run(_run(settings, health)))
+
+
+if __name__ == "__main__":
+    main()

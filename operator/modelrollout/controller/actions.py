@@ -1,0 +1,115 @@
+"""Carrying out what was decided: one short function for each kind of action, all of them safe to repeat."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from modelrollout.api.meta import FINALIZER
+from modelrollout.api.objects import Rollout
+from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.controller.store import Store
+from modelrollout.engine.model import Action, Answer, Create, Delete, Scale, SetFinalizer, SetRole, SetWeights
+from modelrollout.kube.client import DECISIONS, ROLLOUTS, Kube, NotFound
+from modelrollout.traffic.base import TrafficProvider
+from modelrollout.workloads.base import WorkloadProvider
+
+__all__ = ["Actions", "RolloutGoneError"]
+
+_log = logging.getLogger(__name__)
+
+
+class RolloutGoneError(Exception):
+    """The ModelRollout was deleted, or another one has its name now."""
+
+
+class Actions:
+    """The operator's hands."""
+
+    def __init__(self, kube: Kube, store: Store, workload: WorkloadProvider, traffic: TrafficProvider) -> None:
+        self._kube = kube
+        self._store = store
+        self._workload = workload
+        self._traffic = traffic
+
+    async def carry_out(self, rollout: Rollout, action: Action) -> None:
+        """Do one thing.
+
+        Raises
+        ------
+        KubeError
+            If the API server refuses or cannot be reached; the next decision derives the action again.
+        RolloutGoneError
+            If the ModelRollout is not there any more.
+        """
+        _log.info("%s/%s: %s", *rollout.key, action)
+        match action:
+            case SetWeights():
+                await self._traffic.apply(rollout, action)
+            case Create():
+                await self._still_there(rollout)
+                await self._workload.create(rollout, action.revision, action.role, action.replicas)
+            case Scale():
+                await self._workload.scale(rollout, action.revision, action.replicas)
+            case SetRole():
+                await self._workload.set_role(rollout, action.revision, action.role, action.at)
+            case Delete():
+                await self._workload.delete(rollout, action.revision)
+            case SetFinalizer():
+                await self._set_finalizer(rollout, action.present)
+            case Answer():
+                await self._answer(rollout, action)
+
+    async def write_status(self, rollout: Rollout, status: ModelRolloutStatus) -> None:
+        """Write the whole status; it is ours alone, so nothing of others can be lost.
+
+        Raises
+        ------
+        RolloutGoneError
+            If the object is gone, or another one has its name.
+        """
+        value = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        ops: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": rollout.uid},
+            {"op": "add", "path": "/status", "value": value},
+        ]
+        path = ROLLOUTS.path(rollout.namespace, rollout.name, "status")
+        try:
+            self._store.put(await self._kube.json_patch(path, ops))
+        except NotFound as error:
+            raise RolloutGoneError from error
+
+    async def _still_there(self, rollout: Rollout) -> None:
+        """Nothing is created for an object that vanished while a watch was broken."""
+        try:
+            found = await self._kube.get(ROLLOUTS.path(rollout.namespace, rollout.name))
+        except NotFound as error:
+            raise RolloutGoneError from error
+        if found["metadata"]["uid"] != rollout.uid:
+            raise RolloutGoneError
+
+    async def _set_finalizer(self, rollout: Rollout, present: bool) -> None:
+        others = [one for one in rollout.finalizers if one != FINALIZER]
+        ops: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": self._version(rollout)},
+            {"op": "add", "path": "/metadata/finalizers", "value": [*others, FINALIZER] if present else others},
+        ]
+        try:
+            self._store.put(await self._kube.json_patch(ROLLOUTS.path(rollout.namespace, rollout.name), ops))
+        except NotFound as error:
+            raise RolloutGoneError from error
+
+    def _version(self, rollout: Rollout) -> str:
+        body = self._store.rollout(rollout.key)
+        return str(body["metadata"]["resourceVersion"]) if body is not None else rollout.resource_version
+
+    async def _answer(self, rollout: Rollout, answer: Answer) -> None:
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        status = {"state": str(answer.state), "message": answer.message[:1024], "at": at}
+        path = DECISIONS.path(rollout.namespace, answer.name, "status")
+        try:
+            await self._kube.merge_patch(path, {"status": status})
+        except NotFound:
+            _log.info("%s/%s: the decision %s was deleted before it was answered", *rollout.key, answer.name)
+        self._store.drop_decision(rollout.key, answer.name)

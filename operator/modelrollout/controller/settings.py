@@ -1,0 +1,23 @@
+"""What the person who installs the operator decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Given on the command line or by MODELROLLOUT_… in the environment."""
+
+    prometheus_url: str
+    kubeconfig: Path | None = None
+    """None: the ServiceAccount of the pod."""
+    namespace: str | None = None
+    """None: every namespace."""
+    metrics_delay: float = 2.0
+    """Seconds in the past at which Prometheus is read, so that every scrape of that instant is in."""
+    workers: int = 8
+    """Rollouts that are looked at side by side."""

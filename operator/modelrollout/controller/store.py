@@ -1,0 +1,102 @@
+"""What the operator knows of its own resources: the latest ModelRollouts and the decisions about them.
+
+Fed by kopf's watch events, and by the answers to our own writes, which arrive sooner. The *live* status of a rollout is
+the one that the last decision left: numbers change at every look, but are written to the API server far less often.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelrollout.api.objects import Decided
+from modelrollout.api.status import ModelRolloutStatus
+
+__all__ = ["Store"]
+
+Body = dict[str, Any]
+Key = tuple[str, str]
+
+
+class Store:
+    """In-memory; everything in it can be found again in the cluster."""
+
+    def __init__(self) -> None:
+        self._rollouts: dict[Key, Body] = {}
+        self._live: dict[Key, tuple[str, ModelRolloutStatus]] = {}
+        self._decisions: dict[Key, dict[str, Body]] = {}
+
+    def put(self, body: Body) -> bool:
+        """Remember a ModelRollout; whether anything but its status (which only we write) is new."""
+        metadata = body["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        before = self._rollouts.get(key)
+        if before is not None and _older(body, before):
+            return False
+        self._rollouts[key] = body
+        if before is None or before["metadata"]["uid"] != metadata["uid"]:
+            self._live.pop(key, None)
+            return True
+        return _judged_fields(before) != _judged_fields(body)
+
+    def drop(self, key: Key) -> None:
+        """Forget a ModelRollout that is gone."""
+        self._rollouts.pop(key, None)
+        self._live.pop(key, None)
+
+    def rollout(self, key: Key) -> Body | None:
+        """The latest ModelRollout."""
+        return self._rollouts.get(key)
+
+    def keys(self, namespace: str) -> list[Key]:
+        """Every ModelRollout of a namespace."""
+        return [key for key in self._rollouts if key[0] == namespace]
+
+    def live(self, key: Key, uid: str) -> ModelRolloutStatus | None:
+        """The status that the last decision about this very object left."""
+        known = self._live.get(key)
+        return known[1] if known is not None and known[0] == uid else None
+
+    def set_live(self, key: Key, uid: str, status: ModelRolloutStatus) -> None:
+        """Remember what the last decision left."""
+        self._live[key] = (uid, status)
+
+    def put_decision(self, body: Body) -> Key:
+        """Remember a RolloutDecision; the rollout that it is about."""
+        metadata = body["metadata"]
+        key = (metadata["namespace"], body["spec"]["rollout"])
+        if (body.get("status") or {}).get("state"):
+            self.drop_decision(key, metadata["name"])
+        else:
+            self._decisions.setdefault(key, {})[metadata["name"]] = body
+        return key
+
+    def drop_decision(self, key: Key, name: str) -> None:
+        """Forget a decision that was answered or is gone."""
+        about = self._decisions.get(key, {})
+        about.pop(name, None)
+        if not about:
+            self._decisions.pop(key, None)
+
+    def decisions(self, key: Key) -> list[Decided]:
+        """Decisions about a rollout that were not answered yet."""
+        found = (Decided.parse(body) for body in self._decisions.get(key, {}).values())
+        return [decided for decided in found if decided is not None]
+
+
+def _older(body: Body, known: Body) -> bool:
+    """Whether a watch event brings a state from before one that our own write already returned.
+
+    resourceVersions of one resource are comparable integers (KEP-5504).
+    """
+    ours, theirs = known["metadata"]["resourceVersion"], body["metadata"]["resourceVersion"]
+    same = known["metadata"]["uid"] == body["metadata"]["uid"]
+    return bool(same and ours.isdigit() and theirs.isdigit() and int(theirs) < int(ours))
+
+
+def _judged_fields(body: Body) -> tuple[object, ...]:
+    metadata = body["metadata"]
+    return (
+        metadata.get("generation"),
+        metadata.get("deletionTimestamp"),
+        tuple(metadata.get("finalizers") or ()),
+    )

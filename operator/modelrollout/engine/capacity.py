@@ -1,0 +1,100 @@
+"""Pods for each revision: enough before traffic comes, and gone only after traffic left."""
+
+from __future__ import annotations
+
+from modelrollout.api.enums import Phase, Reason, Role
+from modelrollout.api.rollout import Scaling
+from modelrollout.engine import identity, progress
+from modelrollout.engine.draft import Draft
+from modelrollout.engine.model import Create, Delete, RevisionView, Scale, SetRole
+
+__all__ = ["size"]
+
+
+def size(d: Draft) -> None:
+    """Create, scale, relabel and remove the revisions' objects."""
+    if d.input.deleting:
+        return
+    _size_stable(d)
+    _size_candidate(d)
+    _size_kept(d)
+    _collect(d)
+
+
+def _size_stable(d: Draft) -> None:
+    if not d.stable:
+        return
+    replicas = d.input.spec.workload.replicas
+    if d.candidate:
+        replicas = max(replicas, d.status.stable_replicas)
+    view = d.view(d.stable)
+    if view is not None:
+        _scale(d, view, replicas)
+        return
+    if d.stable == d.input.target.revision:
+        d.then.append(Create(d.stable, Role.STABLE, replicas))
+        return
+    message = f"the objects of the stable revision {d.stable} are gone, and only spec can make them again"
+    d.say(
+        Phase.STALLED, Reason.STABLE_MISSING, message, "name the stable version in spec, or the one that should serve"
+    )
+
+
+def _size_candidate(d: Draft) -> None:
+    if not d.candidate or d.status.phase in (Phase.STALLED, Phase.ROLLING_BACK):
+        return
+    replicas = _candidate_pods(d)
+    view = d.view(d.candidate)
+    if view is not None:
+        _scale(d, view, max(view.desired, replicas) if d.status.weight > 0 else replicas)
+    elif d.candidate == d.input.target.revision:
+        d.then.append(Create(d.candidate, Role.CANDIDATE, replicas))
+
+
+def _candidate_pods(d: Draft) -> int:
+    """Pods for the weight that comes next, so that they are there before the traffic."""
+    steps, step = d.input.spec.steps, d.status.step
+    if d.input.spec.workload.scaling is Scaling.FULL or progress.is_fast(d) or d.status.phase is Phase.PROMOTING:
+        return d.input.spec.workload.replicas
+    if step is None or step.number == 0:
+        return progress.pods_for(d, steps[0].weight)
+    coming = max(d.status.weight, step.weight)
+    if step.done or step.skipped:
+        coming = steps[step.number].weight if step.number < len(steps) else 100
+    return progress.pods_for(d, coming)
+
+
+def _size_kept(d: Draft) -> None:
+    """The previous revisions: warm for a while, then without pods; later ones go."""
+    warm = d.seconds(d.input.spec.rollback.warm_for)
+    for number, view in enumerate(identity.kept_revisions(d)):
+        if view.revision in d.input.route.weights:
+            continue
+        left = warm - d.since(view.retired_at)
+        if number >= d.input.spec.rollback.keep:
+            d.then.append(Delete(view.revision))
+        elif left > 0:
+            d.wake_in(left)
+        else:
+            _scale(d, view, 0)
+
+
+def _collect(d: Draft) -> None:
+    """Revisions that were never promoted and are on trial no more, and labels that a crash left behind."""
+    kept = {view.revision for view in identity.kept_revisions(d)}
+    for view in d.input.revisions.values():
+        if view.revision in (d.stable, d.candidate) or view.revision in kept:
+            continue
+        if view.role is Role.STABLE:
+            d.then.append(SetRole(view.revision, Role.RETIRED, d.now))
+        elif view.revision in d.input.route.weights:
+            continue
+        elif d.status.failed is not None and d.status.failed.revision == view.revision:
+            _scale(d, view, 0)
+        else:
+            d.then.append(Delete(view.revision))
+
+
+def _scale(d: Draft, view: RevisionView, replicas: int) -> None:
+    if view.desired != replicas:
+        d.then.append(Scale(view.revision, replicas))

@@ -1,0 +1,80 @@
+"""The one function that decides: from what is seen to what to do. Pure: no clock, no files, no sockets.
+
+It reads like a table of contents. Each line below is a rule in a module of this package:
+
+    identity   who is stable (the cluster's labels say so; status is a cache of them)
+    routing    what became of the weights that were written (our own unrecorded lowering, an outside edit)
+    evidence   what the metrics say
+    humans     what people said
+    progress   the way of the candidate: start, steps, promotion
+    rollback   back to stable: breach, failure, abort, revert
+    capacity   pods for each revision, and what may go
+    routing    the weights that follow
+    report     conditions, columns and the next sentence
+"""
+
+from __future__ import annotations
+
+from modelrollout.api.enums import Phase, Reason
+from modelrollout.engine import capacity, humans, identity, progress, report, rollback, routing
+from modelrollout.engine.draft import Draft
+from modelrollout.engine.evidence import take_evidence
+from modelrollout.engine.model import Decision, Input, RouteState
+
+__all__ = ["decide"]
+
+
+def decide(i: Input) -> Decision:
+    """What to do now about one ModelRollout."""
+    d = Draft(input=i, status=i.status)
+    identity.find_stable(d)
+    routing.note_what_was_applied(d)
+    take_evidence(d)
+    humans.listen(d)
+    _act(d)
+    capacity.size(d)
+    routing.shift(d)
+    report.summarize(d)
+    return Decision(
+        first=tuple(d.first),
+        status=d.status,
+        then=tuple(d.then),
+        events=tuple(d.events),
+        requeue_after=min(d.wake) if d.wake else None,
+    )
+
+
+def _act(d: Draft) -> None:
+    """Which of the few situations this is, in order of precedence."""
+    target = identity.wanted(d)
+    if d.input.deleting:
+        rollback.leave(d)
+    elif target == d.stable:
+        rollback.settle_on_stable(d)
+    elif d.status.failed is not None and d.status.failed.revision == target:
+        rollback.stay_rolled_back(d)
+    elif d.candidate and d.candidate != target and d.status.weight > 0:
+        rollback.supersede(d, target)
+    elif _stalled(d, target):
+        pass
+    elif d.candidate != target:
+        progress.begin(d, target)
+    else:
+        progress.go_on(d)
+
+
+def _stalled(d: Draft, target: str) -> bool:
+    """Whether something that only a person can mend stands in the way of a candidate."""
+    known = d.view(target)
+    if d.input.target.template_error and target == d.input.target.revision and known is None:
+        message = f"the API server refuses the pod template: {d.input.target.template_error}"
+        d.say(Phase.STALLED, Reason.INVALID_TEMPLATE, message, "correct spec.workload.template and apply again")
+        return True
+    if d.input.route.state is RouteState.IN_USE and not d.stable:
+        d.say(Phase.STALLED, Reason.ROUTE_IN_USE, d.input.route.message, "choose a route that nothing serves yet")
+        return True
+    if d.input.route.state is RouteState.UNUSABLE:
+        d.say(Phase.STALLED, Reason.ROUTE_NOT_FOUND, d.input.route.message, "correct the route or spec.traffic")
+        d.wake_in(30.0)
+        return True
+    return False

@@ -1,0 +1,267 @@
+"""Plain data in, plain data out: everything that :func:`modelrollout.engine.decide.decide` sees and says.
+
+Frozen values without behaviour. The shell fills an :class:`Input` from the cluster, Prometheus and the clock, and
+carries out a :class:`Decision`; tests, simulations and the property tests do the same without any of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from modelrollout.api.decision import DecisionState
+from modelrollout.api.enums import Action as Verb
+from modelrollout.api.enums import Reason, Role
+from modelrollout.api.rollout import ModelRolloutSpec
+from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.gates.evidence import Interval
+
+__all__ = [
+    "Action",
+    "Answer",
+    "Create",
+    "Decision",
+    "Delete",
+    "Event",
+    "GateMeasurement",
+    "Human",
+    "Input",
+    "Marker",
+    "Measurement",
+    "Problem",
+    "ProblemKind",
+    "RevisionView",
+    "RouteState",
+    "RouteView",
+    "Scale",
+    "SetFinalizer",
+    "SetRole",
+    "SetWeights",
+    "Target",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What ``spec`` names: the revision's hash, its model version, and whether the API server takes its template."""
+
+    revision: str
+    version: str
+    template_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionView:
+    """One revision as the cluster shows it. Times are UTC."""
+
+    revision: str
+    version: str = ""
+    role: Role = Role.CANDIDATE
+    promoted_at: datetime | None = None
+    retired_at: datetime | None = None
+    desired: int = 0
+    ready: int = 0
+    """Pods that are ready *and* in the Service's endpoints."""
+    failure: str = ""
+    """Why the pods cannot run, in their own words; empty while they can."""
+    waiting: str = ""
+    """Why the pods cannot be placed (no room, quota); empty when they can."""
+    progress_at: datetime | None = None
+    """When a pod last got further: scheduled, container started, ready."""
+    youngest_ready_at: datetime | None = None
+    """When the youngest ready pod became ready."""
+
+
+class RouteState(StrEnum):
+    """What became of the route."""
+
+    MISSING = "Missing"
+    IN_USE = "InUse"
+    PENDING = "Pending"
+    """Written, but the gateway has not accepted that generation yet."""
+    ACCEPTED = "Accepted"
+    REJECTED = "Rejected"
+    UNUSABLE = "Unusable"
+    """A route of the user's that cannot be used as the spec says; the message names the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What our last write of weights said, kept on the route itself (annotation ``modelrollout.io/applied``)."""
+
+    weights: Mapping[str, int]
+    revision: str = ""
+    reason: str = ""
+    message: str = ""
+    decision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """The route as it stands: our backends' shares in percent (they sum to 100 when there are any)."""
+
+    state: RouteState = RouteState.MISSING
+    weights: Mapping[str, int] = field(default_factory=dict)
+    marker: Marker | None = None
+    message: str = ""
+
+
+class ProblemKind(StrEnum):
+    """Why a gate could not be measured."""
+
+    SOURCE_DOWN = "SourceDown"
+    METRIC_MISSING = "MetricMissing"
+    BASELINE_MISSING = "BaselineMissing"
+    CANDIDATE_MISSING = "CandidateMissing"
+    MISCONFIGURED = "Misconfigured"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a gate could not be measured, with what to do about it."""
+
+    kind: ProblemKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateMeasurement:
+    """What one gate's metrics showed between two instants: an interval, or a problem, or neither (nothing new)."""
+
+    interval: Interval | None = None
+    problem: Problem | None = None
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One look at the metrics, of all gates over the same interval."""
+
+    start: datetime
+    end: datetime
+    gates: Mapping[str, GateMeasurement]
+
+
+@dataclass(frozen=True, slots=True)
+class Human:
+    """A RolloutDecision that has not been answered yet."""
+
+    uid: str
+    name: str
+    verb: Verb
+    created: datetime
+    expires: datetime
+    revision: str = ""
+    full: bool = False
+    author: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Everything that a decision may depend on."""
+
+    now: datetime
+    generation: int
+    created: datetime
+    spec: ModelRolloutSpec
+    target: Target
+    status: ModelRolloutStatus
+    revisions: Mapping[str, RevisionView]
+    route: RouteView
+    measurement: Measurement | None = None
+    humans: tuple[Human, ...] = ()
+    frozen: str = ""
+    """Why steps upward are stopped for everybody; empty when they are not."""
+    deleting: bool = False
+    has_finalizer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetWeights:
+    """Give the revisions these shares of the traffic (percent, summing to 100) and leave a marker saying why."""
+
+    weights: Mapping[str, int]
+    marker: Marker
+    raises: bool
+    """Whether the candidate's share goes up: such a write must fail when the route changed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make a revision's Deployment and Service from ``spec``."""
+
+    revision: str
+    role: Role
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Give a revision this many pods."""
+
+    revision: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetRole:
+    """Write a revision's role on its objects."""
+
+    revision: str
+    role: Role
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a revision's objects."""
+
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetFinalizer:
+    """Hold (or no longer hold) the ModelRollout against deletion, while the candidate has traffic."""
+
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Say what became of a human's decision."""
+
+    name: str
+    state: DecisionState
+    message: str
+
+
+Action = SetWeights | Create | Scale | SetRole | Delete | SetFinalizer | Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes Event to post, after everything else."""
+
+    reason: Reason
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, in this order: ``first``, then write ``status``, then ``then``, then ``events``.
+
+    Whatever lowers the candidate's weight stands in ``first``; whatever raises it stands in ``then``.
+    """
+
+    first: tuple[Action, ...]
+    status: ModelRolloutStatus
+    then: tuple[Action, ...]
+    events: tuple[Event, ...]
+    requeue_after: float | None
+    """Seconds until the next look even if nothing happens; None when only a change matters."""
+    measure: bool = False
+    """Whether the next look needs the metrics."""

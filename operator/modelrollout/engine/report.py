@@ -1,0 +1,118 @@
+"""Conditions and columns: the same truth for GitOps controllers (kstatus), for `kubectl wait` and for people."""
+
+from __future__ import annotations
+
+from modelrollout.api.enums import ConditionType, Phase, Reason, Verdict
+from modelrollout.api.status import Condition
+from modelrollout.engine.draft import Draft
+from modelrollout.engine.model import RouteState
+
+__all__ = ["summarize"]
+
+_MOVING = (Phase.PENDING, Phase.STARTING, Phase.PROGRESSING, Phase.PROMOTING, Phase.PAUSED, Phase.ROLLING_BACK)
+
+
+def summarize(d: Draft) -> None:
+    """Fill in what people and machines look at first."""
+    d.set(observed_generation=d.input.generation, columns=_columns(d))
+    found = {condition.type: condition for condition in d.status.conditions}
+    d.set(conditions=[_kept(found.get(condition.type), condition) for condition in _conditions(d)])
+
+
+def _kept(before: Condition | None, after: Condition) -> Condition:
+    """The time of a condition is when its status last changed."""
+    if before is not None and before.status == after.status:
+        return after.model_copy(update={"last_transition_time": before.last_transition_time})
+    return after
+
+
+def _conditions(d: Draft) -> list[Condition]:
+    phase, reason, message = d.status.phase, d.status.reason, d.status.message
+    rejected = phase is Phase.STABLE and reason is Reason.ROUTE_NOT_ACCEPTED
+    ready = "True" if phase is Phase.STABLE and not rejected else "Unknown" if phase in _MOVING else "False"
+    if phase is Phase.ROLLING_BACK and d.status.failed is not None:
+        ready = "False"
+    stalled = phase in (Phase.ROLLED_BACK, Phase.STALLED) or rejected
+    moving = phase in (Phase.STARTING, Phase.PROGRESSING, Phase.PROMOTING, Phase.ROLLING_BACK)
+    return [
+        _condition(d, ConditionType.READY, ready, reason, message),
+        _condition(d, ConditionType.RECONCILING, "True" if phase in _MOVING else "False", reason, message),
+        _condition(d, ConditionType.STALLED, "True" if stalled else "False", reason, message if stalled else ""),
+        _available(d),
+        _condition(d, ConditionType.PROGRESSING, "True" if moving else "False", reason, message),
+        _gates_passing(d),
+        _metrics_available(d),
+    ]
+
+
+def _condition(d: Draft, kind: ConditionType, status: str, reason: Reason, message: str) -> Condition:
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message[:1024],
+        observed_generation=d.input.generation,
+        last_transition_time=d.now,
+    )
+
+
+def _available(d: Draft) -> Condition:
+    view = d.view(d.stable)
+    ready = view.ready if view is not None else 0
+    routed = d.input.route.state is RouteState.ACCEPTED
+    version = d.status.stable.version if d.status.stable else ""
+    if ready > 0 and routed:
+        return _condition(d, ConditionType.AVAILABLE, "True", Reason.SERVING, f"version {version} serves, {ready} pods")
+    if not d.stable:
+        message = "no revision has been promoted yet"
+        return _condition(d, ConditionType.AVAILABLE, "False", Reason.FIRST_REVISION, message)
+    message = f"{ready} pods of version {version} are ready; the route is {d.input.route.state}"
+    return _condition(d, ConditionType.AVAILABLE, "False", Reason.WAITING_FOR_ROUTE, message)
+
+
+def _gates_passing(d: Draft) -> Condition:
+    gates = d.status.gates
+    breached = [gate for gate in gates if gate.verdict is Verdict.BREACHED]
+    if breached:
+        message = f"{breached[0].name}: {breached[0].message}"
+        return _condition(d, ConditionType.GATES_PASSING, "False", Reason.GATE_BREACHED, message)
+    early = [gate for gate in gates if gate.verdict in (Verdict.TOO_EARLY, Verdict.BLIND)]
+    if early or not gates:
+        message = f"{early[0].name}: {early[0].message}" if early else "nothing has been judged"
+        return _condition(d, ConditionType.GATES_PASSING, "Unknown", Reason.TOO_EARLY, message)
+    return _condition(d, ConditionType.GATES_PASSING, "True", Reason.GATES_PASSING, "every gate holds")
+
+
+def _metrics_available(d: Draft) -> Condition:
+    blind = d.status.blind
+    if blind is not None:
+        return _condition(d, ConditionType.METRICS_AVAILABLE, "False", blind.reason, blind.message)
+    if d.seeing or d.status.evaluated_at is not None:
+        return _condition(d, ConditionType.METRICS_AVAILABLE, "True", Reason.SERVING, "the metrics are read")
+    before = next((c for c in d.status.conditions if c.type is ConditionType.METRICS_AVAILABLE), None)
+    if before is not None and before.status == "True":
+        return before.model_copy(update={"observed_generation": d.input.generation})
+    return _condition(d, ConditionType.METRICS_AVAILABLE, "Unknown", Reason.TOO_EARLY, "not needed yet")
+
+
+def _columns(d: Draft) -> dict[str, str]:
+    step, observed = d.status.step, d.status.observed_weight
+    columns = {"step": f"{step.number}/{step.of}" if step is not None else "-"}
+    weight = f"{d.status.weight}%"
+    if d.candidate and observed is not None and observed != d.status.weight:
+        weight += f" (now {observed}%)"
+    columns["weight"] = weight if d.candidate else "-"
+    columns["gates"] = _gates_column(d)
+    return columns
+
+
+def _gates_column(d: Draft) -> str:
+    gates = d.status.gates
+    if not gates:
+        return "-"
+    for verdict in (Verdict.BREACHED, Verdict.BLIND):
+        bad = next((gate for gate in gates if gate.verdict is verdict), None)
+        if bad is not None:
+            return f"{bad.name} {verdict}"
+    passing = sum(gate.verdict in (Verdict.NO_HARM_SEEN, Verdict.PROVEN) for gate in gates)
+    return f"{passing}/{len(gates)} ok"

@@ -1,0 +1,131 @@
+"""The weights: what became of those that were written, and those that follow.
+
+The route carries a marker (annotation ``modelrollout.io/applied``) that is written together with the weights. It tells
+our own writes from other people's, also after a crash between a write and the status that records it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from modelrollout.api.enums import Phase, Reason
+from modelrollout.api.status import Pause
+from modelrollout.engine import progress, rollback
+from modelrollout.engine.draft import Draft
+from modelrollout.engine.model import Marker, RouteState, SetFinalizer, SetWeights
+
+__all__ = ["note_what_was_applied", "shift"]
+
+_LOWERED_BY_US = rollback.LATCHED | {Reason.METRICS_UNAVAILABLE, Reason.CANDIDATE_NOT_MEASURED}
+
+
+def note_what_was_applied(d: Draft) -> None:
+    """Compare the route with what was asked: adopt our own unrecorded lowering, obey an outside one."""
+    route = d.input.route
+    observed = route.weights.get(d.candidate) if d.candidate else None
+    d.set(observed_weight=observed if route.state is RouteState.ACCEPTED else d.status.observed_weight)
+    if not d.candidate or d.status.weight == 0 or route.marker is None or route.state is RouteState.MISSING:
+        return
+    if route.state is RouteState.UNUSABLE or not route.weights:
+        return
+    if _adopted(d, route.marker):
+        return
+    seen, written = route.weights.get(d.candidate, 0), route.marker.weights.get(d.candidate, 0)
+    if seen < written and seen < d.status.weight:
+        message = f"someone lowered the candidate's weight from {written} % to {seen} % on the route"
+        d.set(weight=seen, paused=Pause(reason=Reason.PAUSED_BY_OUTSIDE_EDIT, at=d.now, message=message))
+        d.event(Reason.PAUSED_BY_OUTSIDE_EDIT, message, warning=True)
+
+
+def _adopted(d: Draft, marker: Marker) -> bool:
+    """Our own lowering that a crash kept out of status."""
+    if marker.revision != d.candidate or marker.weights.get(d.candidate, 0) > 0 or marker.reason not in _LOWERED_BY_US:
+        return False
+    if marker.decision:
+        d.set(handled=[marker.decision, *d.status.handled][:32])
+    reason = Reason(marker.reason)
+    if reason in rollback.LATCHED:
+        rollback.roll_back(d, reason, marker.message)
+    else:
+        rollback.retreat(d, reason, marker.message)
+    return True
+
+
+def _desired(d: Draft) -> dict[str, int]:
+    """Shares of the traffic that follow from the status; empty when nothing can serve yet."""
+    stable, candidate, weight = d.stable, d.candidate, d.status.weight
+    observed = d.input.route.weights
+    desired: dict[str, int] = {}
+    if stable:
+        desired[stable] = 100 - (weight if candidate else 0)
+    if candidate and (weight > 0 or (stable and (candidate in observed or _may_join(d)))):
+        desired[candidate] = weight
+    if stable and d.status.draining_since is not None:
+        left = d.seconds(d.input.spec.drain_delay) - d.since(d.status.draining_since)
+        if left > 0:
+            d.wake_in(left)
+            desired |= {revision: 0 for revision in observed if revision not in desired and d.view(revision)}
+        elif not candidate:
+            d.set(draining_since=None)
+    return desired
+
+
+def _may_join(d: Draft) -> bool:
+    """A backend is added at weight 0 once its pods answer, so that the gateway knows it before it matters."""
+    view = d.view(d.candidate)
+    if view is None or d.status.phase is Phase.ROLLING_BACK:
+        return False
+    weight = 100 if progress.is_fast(d) else d.input.spec.steps[0].weight
+    return view.ready >= progress.pods_for(d, weight)
+
+
+def shift(d: Draft) -> None:
+    """Ask for the weights that follow from the status, in the right order with everything else."""
+    desired, observed = _desired(d), d.input.route.weights
+    if not desired or d.input.route.state in (RouteState.IN_USE, RouteState.UNUSABLE):
+        return
+    _guard_deletion(d, desired)
+    if desired == dict(observed) and d.input.route.state is not RouteState.MISSING:
+        return
+    new = d.candidate or d.stable
+    raises = bool(d.stable) and desired.get(d.candidate, 0) > observed.get(d.candidate, 0) and bool(d.candidate)
+    if raises and not _may_go_up_now(d):
+        if observed and sum(observed.values()) == 100 and d.stable in observed:
+            return
+        desired, raises = {d.stable: 100, d.candidate: 0}, False
+    marker = Marker(
+        weights=desired,
+        revision=new,
+        reason=str(_why(d)),
+        message=d.status.message[:300],
+        decision=d.decision,
+    )
+    write = SetWeights(desired, marker, raises)
+    lowers = any(desired.get(revision, 0) < share for revision, share in observed.items() if revision != d.stable)
+    (d.first if lowers or not raises else d.then).append(write)
+
+
+def _may_go_up_now(d: Draft) -> bool:
+    """Whether the candidate's share may rise in this very write: never blindly, and never right after a restart."""
+    if progress.is_fast(d):
+        return True
+    return not progress.may_raise(d)
+
+
+def _why(d: Draft) -> Reason:
+    failed = d.status.failed
+    if failed is not None and failed.revision == d.candidate:
+        return failed.reason
+    return d.status.reason
+
+
+def _guard_deletion(d: Draft, desired: Mapping[str, int]) -> None:
+    """Keep the object from vanishing while the candidate has traffic: someone must put it back first."""
+    if d.input.deleting or not d.candidate or d.input.spec.deletion_policy.value == "Delete":
+        wanted = False
+    else:
+        wanted = bool(d.stable) and (desired.get(d.candidate, 0) > 0 or d.input.route.weights.get(d.candidate, 0) > 0)
+    if wanted and not d.input.has_finalizer:
+        d.then.append(SetFinalizer(True))
+    elif not wanted and d.input.has_finalizer and not d.input.deleting:
+        d.then.append(SetFinalizer(False))

@@ -1,0 +1,44 @@
+"""What every metrics provider answers, whatever it asks.
+
+A provider reads the gates of one rollout at aligned instants and returns increments for both arms, or says why it
+cannot. A new one is a file in this package with an entry in :mod:`modelrollout.metrics.registry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from modelrollout.api.rollout import Gate
+from modelrollout.engine.evidence import Plan
+from modelrollout.engine.model import Measurement
+
+__all__ = ["Arm", "MetricsProvider"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One revision, as metrics know it."""
+
+    revision: str
+    namespace: str
+    name: str
+    """Name of its Deployment and Service."""
+    port: int
+    """Port of its Service."""
+    pods: Mapping[str, datetime]
+    """Its pods, and when each was created."""
+
+
+class MetricsProvider(Protocol):
+    """Reads the gates of one rollout."""
+
+    async def measure(self, gates: list[Gate], plan: Plan, candidate: Arm, baseline: Arm) -> Measurement:
+        """What both arms did in the plan's intervals. Never raises for a source that is down: that is an answer."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...

@@ -1,0 +1,22 @@
+"""What every way of moving traffic can do; a new one is a file in this package and an entry in its registry."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from modelrollout.api.objects import Rollout
+from modelrollout.engine.model import RouteView, SetWeights
+
+__all__ = ["TrafficProvider"]
+
+
+class TrafficProvider(Protocol):
+    """Moves weights between the Services of the revisions."""
+
+    async def observe(self, rollout: Rollout) -> RouteView:
+        """The route as the cluster shows it, with the gateway's word on it."""
+        ...
+
+    async def apply(self, rollout: Rollout, write: SetWeights) -> None:
+        """Write weights and marker in one request. A raise fails when the route changed since it was observed."""
+        ...

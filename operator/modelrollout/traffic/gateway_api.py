@@ -1,0 +1,313 @@
+"""Traffic by a Gateway API HTTPRoute: one of the operator's own, or one rule in a route that the user owns.
+
+``rules`` and ``backendRefs`` are atomic lists, so server-side apply takes over a whole route. That is right for a route
+of the operator's own. In a user's route only the managed backends of the named rule are replaced, by a JSON patch that
+tests the resourceVersion; every other byte is passed back as it was read.
+
+Both writes carry the marker annotation in the same request, so that weights and their reason can never differ.
+
+Sources: Gateway API v1 (HTTPRoute), RFC 6902 (JSON patch), KEP-555 (server-side apply).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from modelrollout.api.meta import ANNOTATION_APPLIED, ANNOTATION_OWNER_UID, LABEL_NAME, SERVICE_PORT
+from modelrollout.api.objects import Rollout
+from modelrollout.api.rollout import DeletionPolicy, RouteRef
+from modelrollout.engine.model import Marker, RouteState, RouteView, SetWeights
+from modelrollout.engine.revision import child_name
+from modelrollout.kube.client import ENDPOINT_SLICES, HTTP_ROUTES, ConflictError, Kube, NotFound
+from modelrollout.kube.reflector import Reflector
+
+__all__ = ["GatewayApiTraffic", "Place", "build_route", "find_place", "view_of"]
+
+Body = dict[str, Any]
+
+_ATTEMPTS: Final = 5
+_SERVICE_KINDS: Final = ("", "Service")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a route the managed backends are: the rule's index, their shares, and what they share."""
+
+    rule: int
+    weights: Mapping[str, int]
+    """Our revisions' raw weights, as they stand."""
+    foreign: tuple[Body, ...]
+    """Other people's backends in the rule."""
+    total: int
+    """What the managed backends share; a multiple of 100."""
+    position: int
+    """Where among the rule's backends ours begin."""
+
+
+class UnusableError(Exception):
+    """The route cannot be used as the spec says; the text names the remedy."""
+
+
+def _revision_of(backend: Body, rollout: str) -> str:
+    """The revision that a backend leads to; empty when it is not ours."""
+    if backend.get("kind", "") not in _SERVICE_KINDS or backend.get("group"):
+        return ""
+    prefix, _, revision = backend["name"].rpartition("-")
+    is_hash = len(revision) == 10 and all(digit in "0123456789abcdef" for digit in revision)
+    return revision if prefix == rollout and is_hash else ""
+
+
+def find_place(route: Body, rollout: str, ref: RouteRef | None) -> Place:
+    """Where the managed backends are, or belong.
+
+    Raises
+    ------
+    UnusableError
+        If the rule cannot be found, or its weights cannot be shared in percent.
+    """
+    rules = route["spec"].get("rules") or []
+    index = 0 if ref is None else _rule_index(rules, rollout, ref)
+    backends = rules[index].get("backendRefs") or [] if rules else []
+    placeholder = ref.backend if ref is not None else None
+    weights: dict[str, int] = {}
+    foreign: list[Body] = []
+    position, standing = None, None
+    for number, backend in enumerate(backends):
+        revision = _revision_of(backend, rollout)
+        if revision:
+            weights[revision] = weights.get(revision, 0) + backend.get("weight", 1)
+        elif backend["name"] == placeholder:
+            standing = backend.get("weight", 1)
+        else:
+            foreign.append(backend)
+            continue
+        position = number if position is None else position
+    total = 100 if ref is None else _total(route, weights, foreign, standing)
+    return Place(index, weights, tuple(foreign), total, len(foreign) if position is None else position)
+
+
+def _rule_index(rules: list[Body], rollout: str, ref: RouteRef) -> int:
+    if ref.rule is not None:
+        named = [number for number, rule in enumerate(rules) if rule.get("name") == ref.rule]
+        if not named:
+            names = ", ".join(rule["name"] for rule in rules if rule.get("name")) or "none has a name"
+            raise UnusableError(f"HTTPRoute {ref.name} has no rule named {ref.rule} (rules: {names})")
+        return named[0]
+    found = [
+        number
+        for number, rule in enumerate(rules)
+        if any(one["name"] == ref.backend or _revision_of(one, rollout) for one in rule.get("backendRefs") or [])
+    ]
+    if len(found) != 1:
+        many = "several rules" if found else "no rule"
+        raise UnusableError(
+            f"{many} of HTTPRoute {ref.name} contain{'' if found else 's'} the backend {ref.backend}: "
+            "name the rule (spec.rules[].name) and give traffic.gatewayAPI.route.rule"
+        )
+    return found[0]
+
+
+def _total(route: Body, weights: Mapping[str, int], foreign: list[Body], standing: int | None) -> int:
+    if not foreign:
+        return 100
+    if standing is None:
+        marked = _annotation(route).get("total")
+        standing = int(marked) if marked else sum(weights.values())
+    if standing < 100 or standing % 100:
+        raise UnusableError(
+            f"the backend's weight is {standing}, which cannot be split in percent beside other backends: make it 100 "
+            "(or a multiple) and scale the others' weights alike"
+        )
+    return standing
+
+
+def _annotation(route: Body) -> Body:
+    try:
+        found = json.loads((route["metadata"].get("annotations") or {}).get(ANNOTATION_APPLIED, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _marker(route: Body) -> Marker | None:
+    found = _annotation(route)
+    weights = found.get("weights")
+    if not isinstance(weights, dict):
+        return None
+    return Marker(
+        weights={str(revision): int(weight) for revision, weight in weights.items()},
+        revision=str(found.get("revision", "")),
+        reason=str(found.get("reason", "")),
+        message=str(found.get("message", "")),
+        decision=str(found.get("decision", "")),
+    )
+
+
+def _marker_text(marker: Marker, total: int) -> str:
+    fields = {
+        "revision": marker.revision,
+        "weights": dict(marker.weights),
+        "reason": marker.reason,
+        "message": marker.message,
+        "decision": marker.decision,
+        "total": total,
+    }
+    return json.dumps({key: value for key, value in fields.items() if value != ""}, sort_keys=True, ensure_ascii=False)
+
+
+def view_of(route: Body, place: Place) -> RouteView:
+    """The route as the engine sees it."""
+    whole = sum(place.weights.values())
+    percents = {revision: round(100 * weight / whole) if whole else 0 for revision, weight in place.weights.items()}
+    state, message = _acceptance(route)
+    return RouteView(state=state, weights=percents, marker=_marker(route), message=message)
+
+
+def _acceptance(route: Body) -> tuple[RouteState, str]:
+    """What the gateways say of this very generation of the route."""
+    generation = route["metadata"].get("generation", 0)
+    parents = (route.get("status") or {}).get("parents") or []
+    if not parents:
+        return RouteState.PENDING, "no gateway has taken the HTTPRoute yet: is the parentRef's Gateway there?"
+    for parent in parents:
+        for condition in parent.get("conditions") or []:
+            if condition["type"] not in ("Accepted", "ResolvedRefs"):
+                continue
+            if condition.get("observedGeneration", generation) < generation:
+                return RouteState.PENDING, "the gateway has not seen the last change yet"
+            if condition["status"] == "False":
+                text = f"{condition['type']}=False ({condition.get('reason')}): {condition.get('message', '')}"
+                return RouteState.REJECTED, f"the gateway refuses the HTTPRoute: {text}"
+    return RouteState.ACCEPTED, ""
+
+
+def _backend(rollout: str, revision: str, weight: int) -> Body:
+    return {
+        "group": "",
+        "kind": "Service",
+        "name": child_name(rollout, revision),
+        "port": SERVICE_PORT,
+        "weight": weight,
+    }
+
+
+def _backends(rollout: str, write: SetWeights, total: int) -> list[Body]:
+    return [_backend(rollout, revision, weight * total // 100) for revision, weight in write.weights.items()]
+
+
+def build_route(rollout: Rollout, write: SetWeights) -> Body:
+    """The operator's own HTTPRoute."""
+    spec = rollout.spec.traffic.gateway_api
+    metadata: Body = {
+        "name": rollout.name,
+        "namespace": rollout.namespace,
+        "labels": {"app.kubernetes.io/managed-by": "modelrollout", LABEL_NAME: rollout.name},
+        "annotations": {ANNOTATION_APPLIED: _marker_text(write.marker, 100), ANNOTATION_OWNER_UID: rollout.uid},
+    }
+    if rollout.spec.deletion_policy is DeletionPolicy.DELETE:
+        metadata["ownerReferences"] = [rollout.owner_reference()]
+    parents = [ref.model_dump(by_alias=True, exclude_none=True) for ref in spec.parent_refs or []]
+    route: Body = {"parentRefs": parents, "rules": [{"backendRefs": _backends(rollout.name, write, 100)}]}
+    if spec.hostnames:
+        route["hostnames"] = list(spec.hostnames)
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": metadata,
+        "spec": route,
+    }
+
+
+def patch_for(route: Body, rollout: Rollout, place: Place, write: SetWeights) -> list[Body]:
+    """JSON patch that replaces the managed backends of one rule of a user's route."""
+    ours = _backends(rollout.name, write, place.total)
+    foreign = list(place.foreign)
+    backends = [*foreign[: place.position], *ours, *foreign[place.position :]]
+    ops: list[Body] = [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": route["metadata"]["resourceVersion"]}
+    ]
+    rule = route["spec"]["rules"][place.rule]
+    path = f"/spec/rules/{place.rule}"
+    if rule.get("name"):
+        ops.append({"op": "test", "path": f"{path}/name", "value": rule["name"]})
+    for number, backend in enumerate(rule.get("backendRefs") or []):
+        ops.append({"op": "test", "path": f"{path}/backendRefs/{number}/name", "value": backend["name"]})
+    ops.append({"op": "add", "path": f"{path}/backendRefs", "value": backends})
+    if not route["metadata"].get("annotations"):
+        ops.append({"op": "add", "path": "/metadata/annotations", "value": {}})
+    key = ANNOTATION_APPLIED.replace("/", "~1")
+    ops.append({"op": "add", "path": f"/metadata/annotations/{key}", "value": _marker_text(write.marker, place.total)})
+    return ops
+
+
+class GatewayApiTraffic:
+    """HTTPRoutes; see :class:`modelrollout.traffic.base.TrafficProvider`."""
+
+    def __init__(self, kube: Kube, routes: Reflector) -> None:
+        self._kube = kube
+        self._routes = routes
+
+    async def observe(self, rollout: Rollout) -> RouteView:
+        """The route as the cluster shows it."""
+        ref = rollout.spec.traffic.gateway_api.route
+        route = self._routes.get(rollout.namespace, ref.name if ref else rollout.name)
+        if route is None or "deletionTimestamp" in route["metadata"]:
+            if ref is None:
+                return RouteView()
+            message = f"there is no HTTPRoute {ref.name} in namespace {rollout.namespace}: apply it, or give parentRefs"
+            return RouteView(state=RouteState.UNUSABLE, message=message)
+        if ref is None and (route["metadata"].get("labels") or {}).get(LABEL_NAME) != rollout.name:
+            message = (
+                f"an HTTPRoute named {rollout.name} exists and is not this rollout's: rename one of them, or attach to "
+                "it with traffic.gatewayAPI.route"
+            )
+            return RouteView(state=RouteState.UNUSABLE, message=message)
+        try:
+            place = find_place(route, rollout.name, ref)
+        except UnusableError as error:
+            return RouteView(state=RouteState.UNUSABLE, message=str(error))
+        if ref is not None and not place.weights and rollout.status.stable is None:
+            serving = await self._serving(rollout, route, place)
+            if serving:
+                return RouteView(state=RouteState.IN_USE, message=serving)
+        return view_of(route, place)
+
+    async def _serving(self, rollout: Rollout, route: Body, place: Place) -> str:
+        """Whether the rule's backends already serve users, whom a first revision without steps would cut off."""
+        for backend in route["spec"]["rules"][place.rule].get("backendRefs") or []:
+            selector = f"kubernetes.io/service-name={backend['name']}"
+            slices = await self._kube.get(ENDPOINT_SLICES.path(rollout.namespace), labelSelector=selector)
+            ready = sum(len(one.get("endpoints") or []) for one in slices.get("items") or [])
+            if ready and backend.get("weight", 1) > 0 and backend not in place.foreign:
+                return (
+                    f"the backend {backend['name']} of HTTPRoute {route['metadata']['name']} serves users already "
+                    f"({ready} endpoints); the first revision would replace it without any step"
+                )
+        return ""
+
+    async def apply(self, rollout: Rollout, write: SetWeights) -> None:
+        """Write weights and marker; a lowering is repeated until it is through."""
+        ref = rollout.spec.traffic.gateway_api.route
+        name = ref.name if ref else rollout.name
+        path = HTTP_ROUTES.path(rollout.namespace, name)
+        known = self._routes.get(rollout.namespace, name)
+        if ref is None:
+            body = build_route(rollout, write)
+            if write.raises and known is not None:
+                body["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
+            await self._kube.apply(path, body, urgent=not write.raises)
+            return
+        if known is None:
+            raise NotFound(404, f"there is no HTTPRoute {name}")
+        for attempt in range(_ATTEMPTS):
+            ops = patch_for(known, rollout, find_place(known, rollout.name, ref), write)
+            try:
+                await self._kube.json_patch(path, ops, urgent=not write.raises)
+                return
+            except ConflictError:
+                if write.raises or attempt == _ATTEMPTS - 1:
+                    raise
+                known = await self._kube.get(path)

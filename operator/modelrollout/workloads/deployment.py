@@ -1,0 +1,233 @@
+"""A revision as a Deployment and a Service.
+
+Each revision gets its own; a Service's selector never changes, so no request can land on another revision than the
+route says. The template is written once, when the revision begins, and never again: upgrading the operator restarts no
+pod. Only candidate and retired objects carry an ownerReference, because garbage collection must never be able to take
+away what serves users.
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime
+from typing import Any
+
+from modelrollout.api.enums import Role
+from modelrollout.api.meta import (
+    ANNOTATION_OWNER_UID,
+    ANNOTATION_PROMOTED_AT,
+    ANNOTATION_RETIRED_AT,
+    ANNOTATION_VERSION,
+    LABEL_NAME,
+    LABEL_REVISION,
+    LABEL_ROLE,
+    SERVICE_PORT,
+)
+from modelrollout.api.objects import Rollout, parse_time
+from modelrollout.api.rollout import DeletionPolicy
+from modelrollout.engine.model import RevisionView
+from modelrollout.engine.revision import child_name
+from modelrollout.kube.client import DEPLOYMENTS, SERVICES, Invalid, Kube, KubeError, NotFound
+from modelrollout.kube.reflector import Reflector
+from modelrollout.workloads import pods as pod_words
+
+__all__ = ["DeploymentWorkload", "build_deployment", "build_service"]
+
+Body = dict[str, Any]
+
+
+def _metadata(rollout: Rollout, revision: str, role: Role) -> Body:
+    metadata: Body = {
+        "name": child_name(rollout.name, revision),
+        "namespace": rollout.namespace,
+        "labels": {
+            "app.kubernetes.io/managed-by": "modelrollout",
+            LABEL_NAME: rollout.name,
+            LABEL_REVISION: revision,
+            LABEL_ROLE: str(role),
+        },
+        "annotations": {ANNOTATION_VERSION: rollout.spec.model.version, ANNOTATION_OWNER_UID: rollout.uid},
+    }
+    if owned(rollout, role):
+        metadata["ownerReferences"] = [rollout.owner_reference()]
+    return metadata
+
+
+def owned(rollout: Rollout, role: Role) -> bool:
+    """Whether objects of this role go with the ModelRollout."""
+    return role is not Role.STABLE or rollout.spec.deletion_policy is DeletionPolicy.DELETE
+
+
+def _selector(rollout: Rollout, revision: str) -> dict[str, str]:
+    return {LABEL_NAME: rollout.name, LABEL_REVISION: revision}
+
+
+def build_deployment(rollout: Rollout, revision: str, role: Role, replicas: int) -> Body:
+    """The Deployment of a revision, from ``spec``."""
+    template = copy.deepcopy(rollout.raw_spec["workload"]["template"])
+    metadata = template.setdefault("metadata", {})
+    metadata["labels"] = (metadata.get("labels") or {}) | _selector(rollout, revision)
+    model = rollout.spec.model
+    given = {
+        "MODEL_NAME": rollout.name,
+        "MODEL_VERSION": model.version,
+        "MODEL_URI": model.uri,
+        "MODEL_REVISION": revision,
+    }
+    container = template["spec"]["containers"][0]
+    own = {entry["name"] for entry in container.get("env") or []}
+    added = [{"name": name, "value": value} for name, value in given.items() if name not in own]
+    container["env"] = [*added, *(container.get("env") or [])]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(rollout, revision, role),
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": _selector(rollout, revision)},
+            "template": template,
+        },
+    }
+
+
+def build_service(rollout: Rollout, revision: str, role: Role) -> Body:
+    """The Service of a revision."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(rollout, revision, role),
+        "spec": {
+            "selector": _selector(rollout, revision),
+            "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": rollout.port, "protocol": "TCP"}],
+        },
+    }
+
+
+def view_of(deployment: Body, pods: list[Body], ready_endpoints: int) -> RevisionView:
+    """A revision as its Deployment, pods and endpoints show it."""
+    metadata = deployment["metadata"]
+    labels, annotations = metadata["labels"], metadata.get("annotations") or {}
+    living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    since = [time for pod in living if (time := pod_words.ready_since(pod)) is not None]
+    steps = [time for pod in living if (time := pod_words.progress_at(pod)) is not None]
+    role = labels.get(LABEL_ROLE, "")
+    return RevisionView(
+        revision=labels[LABEL_REVISION],
+        version=annotations.get(ANNOTATION_VERSION, ""),
+        role=Role(role) if role in list(Role) else Role.RETIRED,
+        promoted_at=_time(annotations.get(ANNOTATION_PROMOTED_AT)),
+        retired_at=_time(annotations.get(ANNOTATION_RETIRED_AT)),
+        desired=deployment["spec"].get("replicas", 1),
+        ready=ready_endpoints,
+        failure=next((text for pod in living if (text := pod_words.failure(pod))), ""),
+        waiting=next((text for pod in living if (text := pod_words.waiting(pod))), "") or _quota(deployment),
+        progress_at=max(steps, default=None),
+        youngest_ready_at=max(since, default=None),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return parse_time(text) if text else None
+    except ValueError:
+        return None
+
+
+def _quota(deployment: Body) -> str:
+    conditions = (deployment.get("status") or {}).get("conditions") or []
+    failing = next((one for one in conditions if one["type"] == "ReplicaFailure" and one["status"] == "True"), None)
+    return f"its pods are not admitted: {failing.get('message', '')}" if failing else ""
+
+
+class DeploymentWorkload:
+    """Deployments and Services; see :class:`modelrollout.workloads.base.WorkloadProvider`."""
+
+    def __init__(self, kube: Kube, deployments: Reflector, pods: Reflector, slices: Reflector) -> None:
+        self._kube = kube
+        self._deployments = deployments
+        self._pods = pods
+        self._slices = slices
+
+    def observe(self, rollout: Rollout) -> dict[str, RevisionView]:
+        """Every revision of a rollout as the cluster shows it."""
+        views = {}
+        for deployment in self._deployments.labelled(rollout.namespace, rollout.name):
+            revision = deployment["metadata"]["labels"].get(LABEL_REVISION)
+            if revision and "deletionTimestamp" not in deployment["metadata"]:
+                pods = self._pods_of(rollout, revision)
+                views[revision] = view_of(deployment, pods, self._ready_endpoints(rollout, revision))
+        return views
+
+    def _pods_of(self, rollout: Rollout, revision: str) -> list[Body]:
+        pods = self._pods.labelled(rollout.namespace, rollout.name)
+        return [pod for pod in pods if pod["metadata"]["labels"].get(LABEL_REVISION) == revision]
+
+    def _ready_endpoints(self, rollout: Rollout, revision: str) -> int:
+        service = child_name(rollout.name, revision)
+        return sum(
+            endpoint.get("conditions", {}).get("ready", True) is not False
+            for one in self._slices.labelled(rollout.namespace, rollout.name)
+            if one["metadata"]["labels"].get("kubernetes.io/service-name") == service
+            for endpoint in one.get("endpoints") or []
+        )
+
+    def pods(self, rollout: Rollout, revision: str) -> dict[str, datetime]:
+        """A revision's pods, and when each was created."""
+        pods = self._pods_of(rollout, revision)
+        return {pod["metadata"]["name"]: parse_time(pod["metadata"]["creationTimestamp"]) for pod in pods}
+
+    async def refuses(self, rollout: Rollout, revision: str) -> str:
+        """Why the API server would refuse the Deployment (dry run); empty when it would not."""
+        body = build_deployment(rollout, revision, Role.CANDIDATE, 1)
+        try:
+            await self._kube.apply(self._path(DEPLOYMENTS, rollout, revision), body, dry_run=True)
+        except Invalid as error:
+            return str(error)
+        except KubeError as error:
+            if error.status == 403:
+                return str(error)
+            raise
+        return ""
+
+    async def create(self, rollout: Rollout, revision: str, role: Role, replicas: int) -> None:
+        """Make the Service and the Deployment of a revision from ``spec``."""
+        await self._kube.apply(self._path(SERVICES, rollout, revision), build_service(rollout, revision, role))
+        body = build_deployment(rollout, revision, role, replicas)
+        await self._kube.apply(self._path(DEPLOYMENTS, rollout, revision), body)
+
+    async def scale(self, rollout: Rollout, revision: str, replicas: int) -> None:
+        """Set the replicas through the scale subresource."""
+        path = DEPLOYMENTS.path(rollout.namespace, child_name(rollout.name, revision), "scale")
+        await self._kube.merge_patch(path, {"spec": {"replicas": replicas}})
+
+    async def set_role(self, rollout: Rollout, revision: str, role: Role, at: datetime) -> None:
+        """Write the role, and since when, on both objects; the stable ones are freed from garbage collection."""
+        stamp = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        annotations = {ANNOTATION_OWNER_UID: rollout.uid}
+        if role is Role.STABLE:
+            annotations[ANNOTATION_PROMOTED_AT] = stamp
+        elif role is Role.RETIRED:
+            annotations[ANNOTATION_RETIRED_AT] = stamp
+        patch = {
+            "metadata": {
+                "labels": {LABEL_ROLE: str(role)},
+                "annotations": annotations,
+                "ownerReferences": [rollout.owner_reference()] if owned(rollout, role) else [],
+            }
+        }
+        for resource in (SERVICES, DEPLOYMENTS):
+            try:
+                await self._kube.merge_patch(self._path(resource, rollout, revision), patch)
+            except NotFound:
+                if resource is DEPLOYMENTS:
+                    raise
+
+    async def delete(self, rollout: Rollout, revision: str) -> None:
+        """Remove the Deployment and the Service."""
+        await self._kube.delete(self._path(DEPLOYMENTS, rollout, revision))
+        await self._kube.delete(self._path(SERVICES, rollout, revision))
+
+    @staticmethod
+    def _path(resource: Any, rollout: Rollout, revision: str) -> str:
+        path: str = resource.path(rollout.namespace, child_name(rollout.name, revision))
+        return path
