@@ -154,7 +154,7 @@ def take_evidence(d: Draft) -> None:
             problems.append((_REASONS[problem.kind], problem.message if down else f"{gate.name}: {problem.message}"))
             gates.append(_blind(d, gate, before, problem, seen.query))
         elif seen.problem is not None or not serving:
-            unsure = unsure or (seen.problem is not None and d.status.weight == 0 and define(gate).limit.relative)
+            unsure = unsure or _no_baseline_yet(d, gate, seen.problem)
             gates.append(_early(d, gate, before, seen))
         else:
             gates.append(_judged(d, gate, before, seen))
@@ -164,6 +164,12 @@ def take_evidence(d: Draft) -> None:
     d.seeing = not problems and not unsure
     if d.status.phase is not Phase.ROLLING_BACK:
         _note_blindness(d, problems)
+
+
+def _no_baseline_yet(d: Draft, gate: Gate, problem: Problem | None) -> bool:
+    """Whether the first traffic would be given before there is anything to compare it with."""
+    missing = problem is not None and problem.kind in (ProblemKind.BASELINE_MISSING, ProblemKind.METRIC_MISSING)
+    return missing and d.status.weight == 0 and define(gate).limit.relative
 
 
 def _source_down(measurement: Measurement) -> Problem | None:

@@ -338,11 +338,14 @@ def _hold(d: Draft, waiting: tuple[Reason, str] | None) -> None:
     if waiting is not None:
         d.say(Phase.PROGRESSING, waiting[0], waiting[1], f"then {_left(step)} of the hold at {step.weight} %")
         return
+    if d.status.breach_since is not None:
+        breached = next(gate for gate in d.status.gates if gate.verdict is Verdict.BREACHED)
+        message = f"{breached.name} is breached and is being confirmed: {breached.message}"
+        d.say(Phase.PROGRESSING, Reason.HOLDING, message, "rolled back if it lasts (evaluation.minBreachTime)")
+        return
     open_gates = [gate for gate in d.status.gates if gate.verdict not in _PASSING]
     if step.held_seconds < step.hold_seconds or (d.input.spec.gates and not d.status.gates):
         message = f"version {_version(d)} has {d.status.weight} % of the traffic and holds"
-        if d.status.breach_since is not None:
-            message += "; a gate is breached and is being confirmed"
         d.say(Phase.PROGRESSING, Reason.HOLDING, message, _what_comes(d, step))
     elif open_gates:
         gate = open_gates[0]

@@ -1,0 +1,108 @@
+"""What a human says of a rollout, as a RolloutDecision: made, shown as plain kubectl, written, and followed up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from modelrollout.api.decision import DecisionState
+from modelrollout.api.enums import Action
+from modelrollout.api.meta import GROUP, LABEL_REVISION, VERSION
+from modelrollout.api.objects import Rollout
+from modelrollout.cli.cluster import DECISIONS, Cluster
+from modelrollout.cli.errors import FAILED, TIMED_OUT, CliError
+
+__all__ = ["Said", "exit_code", "manifest", "outcome", "plain_command", "resolve_revision"]
+
+_SHORTEST: Final = 8
+"""A revision in a decision has at least so many digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the person typed."""
+
+    action: Action
+    comment: str = ""
+    full: bool = False
+    revision: str = ""
+
+
+def manifest(rollout: Rollout, said: Said, author: str) -> dict[str, Any]:
+    """The RolloutDecision. It names the revision that the person sees, so that it cannot hit a later one."""
+    spec: dict[str, Any] = {"rollout": rollout.name, "action": str(said.action)}
+    revision = said.revision or _meant(rollout, said.action)
+    if revision:
+        spec["revision"] = revision
+    if said.full:
+        spec["full"] = True
+    if author:
+        spec["author"] = author
+    if said.comment:
+        spec["comment"] = said.comment
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "RolloutDecision",
+        "metadata": {"generateName": f"{rollout.name}-{said.action}-", "namespace": rollout.namespace},
+        "spec": spec,
+    }
+
+
+def _meant(rollout: Rollout, action: Action) -> str:
+    status = rollout.status
+    if action is Action.RETRY:
+        return status.failed.revision if status.failed else ""
+    if action is Action.UNDO:
+        return ""
+    return status.candidate.revision if status.candidate else ""
+
+
+def plain_command(body: dict[str, Any], flags: str = "") -> str:
+    """§7.41: the same with kubectl alone, ready to be pasted into a shell."""
+    text = yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=10_000)
+    return f"kubectl create{flags} -f - <<'EOF'\n{text}EOF"
+
+
+def resolve_revision(rollout: Rollout, deployments: list[dict[str, Any]], wanted: str) -> str:
+    """The revision that a person means by its first digits or by its version.
+
+    Raises
+    ------
+    CliError
+        When nothing, or more than one revision, fits; the remedy lists what there is.
+    """
+    known = {entry.revision: entry.version for entry in reversed(rollout.status.history)}
+    if rollout.status.stable:
+        known[rollout.status.stable.revision] = rollout.status.stable.version
+    for body in deployments:
+        known.setdefault((body["metadata"].get("labels") or {}).get(LABEL_REVISION, ""), "")
+    known.pop("", None)
+    fits = [revision for revision, version in known.items() if version == wanted]
+    fits = fits or [revision for revision in known if revision.startswith(wanted)]
+    if len(fits) == 1:
+        return fits[0]
+    if not fits and len(wanted) >= _SHORTEST and all(digit in "0123456789abcdef" for digit in wanted):
+        return wanted
+    listed = ", ".join(f"{revision} (version {version or '?'})" for revision, version in known.items()) or "none"
+    problem = "fits several revisions" if fits else "is no revision or version of this rollout"
+    raise CliError(f'"{wanted}" {problem}', f"known are: {listed}")
+
+
+def outcome(cluster: Cluster, created: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The decision with its outcome, or without when the operator did not answer in time."""
+    found = created
+    for items in cluster.follow(DECISIONS, fields=f"metadata.name={created['metadata']['name']}", seconds=seconds):
+        for found in items:
+            if (found.get("status") or {}).get("state"):
+                return found
+    return found
+
+
+def exit_code(decision: dict[str, Any]) -> int:
+    """0 when it was done, 1 when it was refused or came too late, 124 when nobody acted on it in time."""
+    state = (decision.get("status") or {}).get("state")
+    if state is None:
+        return TIMED_OUT
+    return 0 if state == DecisionState.APPLIED else FAILED

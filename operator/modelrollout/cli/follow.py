@@ -1,0 +1,132 @@
+"""Following a rollout: a live screen, lines for a pipe, and waiting for the end. Driven by watches, not by polling."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+
+from modelrollout.api.enums import Phase
+from modelrollout.api.meta import LABEL_NAME
+from modelrollout.cli.cluster import DEPLOYMENTS, ROLLOUTS, Cluster
+from modelrollout.cli.errors import FAILED, TIMED_OUT, CliError, UnreachableError
+from modelrollout.cli.view import Snapshot, one_line, read, screen
+
+__all__ = ["lines", "live", "until_done", "verdict"]
+
+_TICK: Final = 1.0
+"""The screen shows ages, so it is drawn anew this often; that costs the API server nothing."""
+_AGAIN_SECONDS: Final = 3.0
+
+_Items = list[dict[str, Any]]
+
+
+class _News(NamedTuple):
+    """What one of the watches has to say."""
+
+    about: str
+    items: _Items | None
+    error: CliError | None
+
+
+def live(cluster: Cluster, name: str, console: Console) -> int:
+    """Redraw the screen at every change and every second, until ^C or until the object is gone."""
+    with Live(console=console, auto_refresh=False, transient=False) as display:
+        for seen, lost in _snapshots(cluster, name):
+            note = f"connection lost, trying again: {lost.message}" if lost else ""
+            display.update(screen(seen, note=note), refresh=True)
+    return _gone(cluster, name)
+
+
+def lines(cluster: Cluster, name: str, say: Callable[[str], None]) -> int:
+    """A line at every change, for logs and pipes."""
+    before = ""
+    for seen, lost in _snapshots(cluster, name):
+        line = f"connection lost, trying again: {lost.message}" if lost else one_line(seen)
+        if line != before:
+            say(f"{datetime.now(UTC):%H:%M:%S}  {line}")
+            before = line
+    return _gone(cluster, name)
+
+
+def _gone(cluster: Cluster, name: str) -> int:
+    raise CliError(
+        f'the ModelRollout "{name}" was deleted', f"see what is left: kubectl get mro -n {cluster.namespace}"
+    )
+
+
+def until_done(cluster: Cluster, name: str, seconds: float | None, say: Callable[[str], None]) -> int:
+    """Wait until the release has ended, saying what changes; the exit code tells how."""
+    cluster.rollout(name)  # a wrong name is said at once, with near ones
+    before = ""
+    for items in cluster.follow(ROLLOUTS, fields=f"metadata.name={name}", seconds=seconds):
+        if not items:
+            return _gone(cluster, name)
+        seen = read(items[0], [], datetime.now(UTC))
+        line = one_line(seen)
+        if line != before:
+            say(line)
+            before = line
+        code = verdict(seen)
+        if code is not None:
+            return code
+    say("timed out; the rollout goes on by itself")
+    return TIMED_OUT
+
+
+def verdict(seen: Snapshot) -> int | None:
+    """0 when what `spec` names is stable, 1 when it was rolled back, undone or is stalled, None while it is open."""
+    status = seen.rollout.status
+    if not seen.judged or status.observed_generation < seen.rollout.generation:
+        return None
+    if status.phase is Phase.STABLE:
+        return FAILED if status.pinned else 0
+    return FAILED if status.phase in (Phase.ROLLED_BACK, Phase.STALLED) else None
+
+
+def _snapshots(cluster: Cluster, name: str) -> Iterator[tuple[Snapshot, CliError | None]]:
+    """What is known, at every change and every tick; ends when the object is gone."""
+    body, pods = cluster.rollout(name), cluster.deployments(name)
+    news: queue.Queue[_News] = queue.Queue()
+    _watch(news, "rollout", lambda: cluster.follow(ROLLOUTS, fields=f"metadata.name={name}"))
+    if pods is not None:
+        _watch(news, "pods", lambda: cluster.follow(DEPLOYMENTS, labels=f"{LABEL_NAME}={name}"))
+    lost: CliError | None = None
+    while True:
+        yield read(body, pods, datetime.now(UTC)), lost
+        try:
+            found = news.get(timeout=_TICK)
+        except queue.Empty:
+            continue
+        lost = found.error
+        if found.error is not None and not isinstance(found.error, UnreachableError):
+            raise found.error
+        if found.about == "pods" and found.items is not None:
+            pods = found.items
+        elif found.items is not None:
+            if not found.items:
+                return
+            body = found.items[0]
+
+
+def _watch(news: queue.Queue[_News], about: str, follow: Callable[[], Iterator[_Items]]) -> None:
+    """Put what a watch tells into the queue, from a thread that ends with the process."""
+
+    def run() -> None:
+        pause = threading.Event()
+        while True:
+            try:
+                for items in follow():
+                    news.put(_News(about, items, None))
+            except CliError as error:
+                news.put(_News(about, None, error))
+                if not isinstance(error, UnreachableError):
+                    return
+                pause.wait(_AGAIN_SECONDS)
+
+    threading.Thread(target=run, name=f"watch-{about}", daemon=True).start()

@@ -1,0 +1,57 @@
+"""The operator as a process with its own ServiceAccount's rights, to be killed and started again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from localcluster import LocalCluster, eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Operator:
+    """Runs ``python -m modelrollout.controller`` against the local cluster."""
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        self._cluster = cluster
+        self._log = cluster.folder / "logs" / "operator.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.kubeconfig = cluster.service_account_kubeconfig("modelrollout-system", "modelrollout")
+
+    @staticmethod
+    def install(cluster: LocalCluster) -> None:
+        """CRDs, and the operator's ServiceAccount and roles as they are shipped."""
+        cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+        base = ROOT / "manifests" / "base"
+        cluster.kubectl("apply", "-f", str(base / "namespace.yaml"), "-f", str(base / "rbac.yaml"))
+        cluster.kubectl("wait", "--for=condition=established", "crd", "--all", "--timeout=30s")
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it; returns when it works."""
+        command = [sys.executable, "-m", "modelrollout.controller"]
+        command += ["--kubeconfig", str(self.kubeconfig), "--prometheus-url", self._cluster.prometheus_url]
+        command += ["--metrics-delay", "1"]
+        environment = os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}"}
+        before = self.log().count("working")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=ROOT)
+        eventually(lambda: self.log().count("working") > before, f"the operator to work; {self.log()[-2000:]}")
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def log(self) -> str:
+        """All that it wrote."""
+        return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
