@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from localcluster import addresses
 from localcluster.errors import LocalClusterError
 from localcluster.process import Program
@@ -40,7 +38,7 @@ def objects() -> list[tuple[str, dict[str, Any]]]:
 
 def contour_configuration() -> str:
     """Contour's own configuration file: it serves this one Gateway."""
-    return yaml.safe_dump({"gateway": {"gatewayRef": {"namespace": NAMESPACE, "name": NAME}}})
+    return json.dumps({"gateway": {"gatewayRef": {"namespace": NAMESPACE, "name": NAME}}})
 
 
 def contour(binary: Path, folder: Path, kubeconfig: Path, environment: Mapping[str, str]) -> Program:

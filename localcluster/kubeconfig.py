@@ -1,11 +1,10 @@
 """Writing kubeconfig files: one cluster, one user, one context, self-contained."""
 
 import base64
+import json
 import os
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 CONTEXT = "modelrollout-local"
 # The API server's own certificate carries this name, so a client may reach it under any address.
@@ -14,7 +13,7 @@ TLS_SERVER_NAME = "kubernetes"
 
 def write(path: Path, *, server: str, ca_file: Path, token: str, namespace: str = "default") -> Path:
     """Write a kubeconfig that only its owner can read, all at once, and return its path."""
-    content = yaml.safe_dump(document(server, ca_file.read_bytes(), token, namespace), sort_keys=False)
+    content = json.dumps(document(server, ca_file.read_bytes(), token, namespace), indent=2)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(content)

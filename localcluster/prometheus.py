@@ -1,10 +1,9 @@
 """Prometheus, finding pods through the API server the way a plain PodMonitor does."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from localcluster import addresses
 from localcluster.process import Program
@@ -17,7 +16,7 @@ def program(
 ) -> Program:
     """Prometheus with its data on the cluster's tmpfs: stopped and started again, it still has them."""
     config = folder / "prometheus.yaml"
-    config.write_text(yaml.safe_dump(configuration(kubeconfig, scrape_interval), sort_keys=False), encoding="utf-8")
+    config.write_text(json.dumps(configuration(kubeconfig, scrape_interval), indent=2), encoding="utf-8")
     arguments = [
         str(binary),
         f"--config.file={config}",
