@@ -78,6 +78,7 @@ def build_deployment(rollout: Rollout, revision: str, role: Role, replicas: int)
     own = {entry["name"] for entry in container.get("env") or []}
     added = [{"name": name, "value": value} for name, value in given.items() if name not in own]
     container["env"] = [*added, *(container.get("env") or [])]
+    _name_port(container, rollout.port)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -88,6 +89,15 @@ def build_deployment(rollout: Rollout, revision: str, role: Role, replicas: int)
             "template": template,
         },
     }
+
+
+def _name_port(container: Body, number: int) -> None:
+    """An unnamed serving port is called http, because a PodMonitor finds ports by name only."""
+    ports = container.get("ports") or []
+    if all(port.get("name") != "http" for port in ports):
+        for port in ports:
+            if port["containerPort"] == number and not port.get("name"):
+                port["name"] = "http"
 
 
 def build_service(rollout: Rollout, revision: str, role: Role) -> Body:
