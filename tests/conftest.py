@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from tests.support.operator import Operator
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that write statuses themselves come before the operator is started for the others."""
+    items.sort(key=lambda item: "operator" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
     """A running cluster; starting it takes about ten seconds."""

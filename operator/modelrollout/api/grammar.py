@@ -53,7 +53,7 @@ def parse_duration(text: str) -> timedelta:
     ValueError
         If the text is not such a duration; the message shows how to write one.
     """
-    if not re.match(DURATION_PATTERN, text):
+    if not re.fullmatch(DURATION_PATTERN, text):
         raise ValueError(f'"{text}" is not a duration: write it like 30s, 15m, 1h30m or 168h')
     parts = re.findall(r"([0-9]+)(ms|h|m|s)", text)
     return timedelta(seconds=sum(int(number) * _DURATION_UNITS[unit] for number, unit in parts))
@@ -78,7 +78,7 @@ def parse_percent(text: str) -> float:
     ValueError
         If the text is not a percentage.
     """
-    if not re.match(PERCENT_PATTERN, text):
+    if not re.fullmatch(PERCENT_PATTERN, text):
         raise ValueError(f'"{text}" is not a percentage: write it like 25% or 0.5%')
     return float(text[:-1]) / 100.0
 
@@ -123,7 +123,7 @@ def parse_limit(text: str) -> Limit:
             f'"{text}" has two readings: write "baseline {sign} {number}pp" for percentage points '
             f'or "{relative:g}% of baseline" for a relative difference'
         )
-    if not re.match(LIMIT_PATTERN, text):
+    if not re.fullmatch(LIMIT_PATTERN, text):
         raise ValueError(
             f'"{text}" is not a limit: write it like 200ms, 1%, 0.02, "99% of baseline" or "baseline + 0.2pp"'
         )
@@ -166,7 +166,7 @@ def parse_selector(text: str) -> Selector:
     ValueError
         If the text is anything but a plain selector, or names the namespace.
     """
-    if not re.match(SELECTOR_PATTERN, text):
+    if not re.fullmatch(SELECTOR_PATTERN, text):
         raise ValueError(
             f'"{text}" is not a metric selector: write a metric name with optional label matchers, '
             'like requests_total{code=~"5.."}; functions and ranges are added by the operator'

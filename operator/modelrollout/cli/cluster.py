@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import yaml
+
 from modelrollout.api.meta import GROUP, LABEL_NAME, VERSION
 from modelrollout.cli.errors import CliError, UnreachableError
 
@@ -26,6 +28,10 @@ _CONNECT_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 30.0
 _WATCH_SECONDS: Final = 240.0
 """A watch is renewed this often, well before load balancers cut idle connections."""
+
+
+_BUSY: Final = (429, 500, 502, 503, 504)
+"""Answers of a server that is starting, overloaded or behind a proxy: it may answer better soon."""
 
 
 class Resource(NamedTuple):
@@ -78,10 +84,10 @@ class Cluster:
         try:
             config.load_kube_config(to.kubeconfig, context=to.context, client_configuration=settings)
             namespace = _namespace_of_context(to)
-        except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError) as error:
             if to.kubeconfig or to.context or "KUBERNETES_SERVICE_HOST" not in os.environ:
                 raise CliError(
-                    f"the kubeconfig cannot be used: {error}",
+                    f"the kubeconfig cannot be used: {' '.join(str(error).split())}",
                     "see what kubectl uses with `kubectl config view`; name another file with --kubeconfig, "
                     "or another context with --context",
                 ) from error
@@ -222,12 +228,14 @@ class Cluster:
         except ApiException as error:
             if not error.status:  # the client wraps broken TLS that way
                 raise self._unreachable(str(error.reason)) from error
+            if error.status in _BUSY:
+                raise self._unreachable(f"{error.status} {error.reason}") from error
             raise _refused(error, doing, resource) from error
         except (HTTPError, OSError) as error:
             raise self._unreachable(str(error)) from error
 
     def _unreachable(self, reason: str) -> UnreachableError:
-        short = reason.rsplit(": ", 1)[-1].rstrip(")'\" ")
+        short = reason.rsplit(": ", 1)[-1]
         return UnreachableError(
             f"the API server at {self._host} does not answer: {short}",
             "check with `kubectl cluster-info`; another cluster is named with --context",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from rich.console import Console
 from rich.live import Live
@@ -38,45 +39,77 @@ def live(cluster: Cluster, name: str, console: Console) -> int:
     """Redraw the screen at every change and every second, until ^C or until the object is gone."""
     with Live(console=console, auto_refresh=False, transient=False) as display:
         for seen, lost in _snapshots(cluster, name):
-            note = f"connection lost, trying again: {lost.message}" if lost else ""
-            display.update(screen(seen, note=note), refresh=True)
-    return _gone(cluster, name)
+            display.update(screen(seen, note=_lost(lost) if lost else ""), refresh=True)
+    _gone(cluster, name)
 
 
 def lines(cluster: Cluster, name: str, say: Callable[[str], None]) -> int:
     """A line at every change, for logs and pipes."""
-    before = ""
+    changed = _Changed(lambda line: say(f"{datetime.now(UTC):%H:%M:%S}  {line}"))
     for seen, lost in _snapshots(cluster, name):
-        line = f"connection lost, trying again: {lost.message}" if lost else one_line(seen)
-        if line != before:
-            say(f"{datetime.now(UTC):%H:%M:%S}  {line}")
-            before = line
-    return _gone(cluster, name)
+        changed(_lost(lost) if lost else one_line(seen))
+    _gone(cluster, name)
 
 
-def _gone(cluster: Cluster, name: str) -> int:
+class _Changed:
+    """Says a line only when it is another one than before."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._before = ""
+
+    def __call__(self, line: str) -> None:
+        if line != self._before:
+            self._say(line)
+            self._before = line
+
+
+def _lost(error: CliError) -> str:
+    return f"connection lost, trying again: {error.message}"
+
+
+def _gone(cluster: Cluster, name: str) -> NoReturn:
     raise CliError(
         f'the ModelRollout "{name}" was deleted', f"see what is left: kubectl get mro -n {cluster.namespace}"
     )
 
 
 def until_done(cluster: Cluster, name: str, seconds: float | None, say: Callable[[str], None]) -> int:
-    """Wait until the release has ended, saying what changes; the exit code tells how."""
+    """Wait until the release has ended, saying what changes; the exit code tells how.
+
+    A lost connection says nothing of the release, so it is waited out like everything else.
+    """
     cluster.rollout(name)  # a wrong name is said at once, with near ones
-    before = ""
+    changed = _Changed(say)
+    ends = None if seconds is None else time.monotonic() + seconds
+    while True:
+        left = None if ends is None else ends - time.monotonic()
+        if left is not None and left <= 0:
+            break
+        try:
+            code = _end(cluster, name, left, changed)
+        except UnreachableError as error:
+            changed(_lost(error))
+            threading.Event().wait(_AGAIN_SECONDS if left is None else min(_AGAIN_SECONDS, left))
+            continue
+        if code is None:
+            break
+        return code
+    say("timed out; the rollout goes on by itself")
+    return TIMED_OUT
+
+
+def _end(cluster: Cluster, name: str, seconds: float | None, say: Callable[[str], None]) -> int | None:
+    """The exit code when the release ends within this time, else None."""
     for items in cluster.follow(ROLLOUTS, fields=f"metadata.name={name}", seconds=seconds):
         if not items:
-            return _gone(cluster, name)
+            _gone(cluster, name)
         seen = read(items[0], [], datetime.now(UTC))
-        line = one_line(seen)
-        if line != before:
-            say(line)
-            before = line
+        say(one_line(seen))
         code = verdict(seen)
         if code is not None:
             return code
-    say("timed out; the rollout goes on by itself")
-    return TIMED_OUT
+    return None
 
 
 def verdict(seen: Snapshot) -> int | None:

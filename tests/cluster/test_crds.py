@@ -1,0 +1,246 @@
+"""The CRDs on a real API server: they install, samples pass, and what people get wrong is refused with the remedy."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from localcluster import LocalCluster
+from modelrollout.api.grammar import parse_duration, parse_limit, parse_percent, parse_selector
+from tests.cluster.wrong_manifests import DECISIONS, DELETE, ROLLOUTS, UNKNOWN_FIELDS, Wrong
+from tests.unit.api.corpus import DURATIONS, LIMITS, PERCENTS, SELECTORS
+
+_ROOT: Final = Path(__file__).parents[2]
+_SAMPLES: Final = sorted((_ROOT / "manifests" / "samples").glob("*.yaml"))
+_NAMESPACE: Final = "crd-tests"
+
+
+def _read(sample: str) -> dict[str, Any]:
+    found = yaml.safe_load((_ROOT / "manifests" / "samples" / sample).read_text(encoding="utf-8"))
+    found["metadata"]["namespace"] = _NAMESPACE
+    assert isinstance(found, dict)
+    return found
+
+
+def _edited(base: dict[str, Any], case: Wrong) -> dict[str, Any]:
+    manifest = copy.deepcopy(base)
+    manifest["metadata"] = {"name": case.name, "namespace": _NAMESPACE}
+    for path, value in case.edit.items():
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        node: Any = manifest
+        for part in parents:
+            node = node[part]
+        if value is DELETE:
+            del node[last]
+        else:
+            node[last] = value
+    return manifest
+
+
+def _try(cluster: LocalCluster, manifests: list[dict[str, Any]]) -> tuple[set[str], dict[str, str]]:
+    """Offer many manifests in one dry run; return the names of the accepted ones and the refusals by name."""
+    text = yaml.safe_dump_all(manifests, allow_unicode=True)
+    done = cluster.kubectl("create", "--dry-run=server", "-f", "-", input=text, check=False)
+    accepted = set(re.findall(r"^\S+/(\S+) created", done.stdout, flags=re.MULTILINE))
+    refused = dict(re.findall(r'ModelRollout\S* "([^"]+)" is invalid: (.*)$', done.stderr, flags=re.MULTILINE))
+    refused |= dict(re.findall(r'RolloutDecision\S* "([^"]+)" is invalid: (.*)$', done.stderr, flags=re.MULTILINE))
+    return accepted, refused
+
+
+@pytest.fixture(scope="module")
+def crds(cluster: LocalCluster) -> Iterator[LocalCluster]:
+    """The cluster with both CRDs as a person installs them, and a namespace."""
+    cluster.kubectl("apply", "-f", str(_ROOT / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=20s", "-f", str(_ROOT / "crds"))
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}}
+    cluster.kubectl("apply", "-f", "-", input=json.dumps(namespace))
+    yield cluster
+    cluster.kubectl("delete", "mro,mrd", "--all", "-n", _NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def refusals(crds: LocalCluster) -> dict[str, str]:
+    """What the API server said to each wrong manifest, by the case's name."""
+    rollout, decision = _read("ranker.yaml"), _read("decision-abort.yaml")
+    manifests = [_edited(rollout, case) for case in ROLLOUTS] + [_edited(decision, case) for case in DECISIONS]
+    accepted, refused = _try(crds, manifests)
+    return refused | dict.fromkeys(accepted, "accepted")
+
+
+@pytest.mark.parametrize("mode", [(), ("--server-side", "--force-conflicts")], ids=["client-side", "server-side"])
+def test_both_crds_apply(crds: LocalCluster, mode: tuple[str, ...]) -> None:
+    done = crds.kubectl("apply", *mode, "-f", str(_ROOT / "crds"))
+    assert "modelrollouts.modelrollout.io" in done.stdout
+    assert "rolloutdecisions.modelrollout.io" in done.stdout
+
+
+def test_every_sample_is_accepted(crds: LocalCluster) -> None:
+    manifests = [_read(sample.name) for sample in _SAMPLES]
+    accepted, refused = _try(crds, manifests)
+    assert refused == {}
+    assert len(accepted) == len(_SAMPLES) >= 12
+
+
+def test_there_are_enough_wrong_manifests() -> None:
+    names = [case.name for case in (*ROLLOUTS, *DECISIONS, *UNKNOWN_FIELDS)]
+    assert len(set(names)) == len(names) >= 40
+
+
+@pytest.mark.parametrize("case", [*ROLLOUTS, *DECISIONS], ids=lambda case: case.name)
+def test_a_wrong_manifest_is_refused_with_field_and_remedy(refusals: dict[str, str], case: Wrong) -> None:
+    """§7.31: CEL messages name the remedy; types and enums have the server's own texts, which name the field."""
+    said = refusals[case.name]
+    assert case.field in said
+    for words in case.says:
+        assert words in said
+    assert "no such key" not in said, "a rule failed to evaluate instead of saying what is wrong"
+    assert "index out of bounds" not in said, "a rule failed to evaluate instead of saying what is wrong"
+
+
+@pytest.mark.parametrize("case", UNKNOWN_FIELDS, ids=lambda case: case.name)
+def test_a_typo_is_refused(crds: LocalCluster, case: Wrong) -> None:
+    text = yaml.safe_dump(_edited(_read("ranker.yaml"), case))
+    done = crds.kubectl("create", "--dry-run=server", "-f", "-", input=text, check=False)
+    assert done.returncode != 0
+    assert case.field in done.stderr
+    assert all(words in done.stderr for words in case.says)
+
+
+def test_fields_of_a_pod_that_the_operator_does_not_read_are_passed_on(crds: LocalCluster) -> None:
+    manifest = _read("scaling-full.yaml")
+    done = crds.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=json.dumps(manifest))
+    spec = json.loads(done.stdout)["spec"]["workload"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == 120
+    assert spec["containers"][0]["resources"] == {"limits": {"memory": "48Gi"}}
+
+
+def test_defaults_are_filled_in(crds: LocalCluster) -> None:
+    manifest = _read("attach-to-route.yaml")
+    done = crds.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=json.dumps(manifest))
+    spec = json.loads(done.stdout)["spec"]
+    assert spec["workload"]["replicas"] == 2
+    assert spec["workload"]["scaling"] == "proportional"
+    assert spec["warmup"] == "5m"
+    assert spec["evaluation"]["interval"] == "15s"
+    assert spec["evaluation"]["catastrophe"] == {"errorsAbove": "25%", "minRequests": 20}
+    assert spec["rollback"] == {"keep": 1, "warmFor": "1h"}
+    assert spec["deletionPolicy"] == "Orphan"
+    assert spec["gates"][0]["identity"] == {"by": "podName"}
+    assert spec["gates"][0]["minSamples"] == 100
+
+
+def test_a_decision_cannot_be_edited(crds: LocalCluster) -> None:
+    """§7.23: a decision is a record. Its outcome can be written, what was said cannot be changed."""
+    done = crds.kubectl("create", "-o", "name", "-f", "-", input=json.dumps(_read("decision-pause.yaml")))
+    name = done.stdout.strip()
+    for patch in ({"comment": "never mind"}, {"action": "resume"}, {"author": "someone else"}):
+        said = crds.kubectl(
+            "patch", "-n", _NAMESPACE, name, "--type=merge", "-p", json.dumps({"spec": patch}), check=False
+        )
+        assert said.returncode != 0
+        assert "spec" in said.stderr
+        assert "cannot be edited: create another one" in said.stderr
+    outcome = {"status": {"state": "Applied", "message": "paused"}}
+    crds.kubectl(
+        "patch", "-n", _NAMESPACE, name, "--subresource=status", "--type=merge", "-p", json.dumps(outcome)
+    )  # fmt: skip
+    assert "Applied" in crds.kubectl("get", "-n", _NAMESPACE, name).stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("mro.spec.gates.ratio", "click-through rate"),
+        ("mro.spec.gates.atMost", "baseline + 0.2pp"),
+        ("mro.spec.steps.hold", "ready, measured and within its limits"),
+        ("mro.status.gates", "known of each gate"),
+        ("mrd.spec.action", "put all traffic back"),
+    ],
+)
+def test_kubectl_explain_tells_what_a_field_is_for(crds: LocalCluster, path: str, words: str) -> None:
+    text = " ".join(crds.kubectl("explain", path).stdout.split())
+    assert words in text
+    assert "<no description>" not in text
+
+
+def test_printer_columns(crds: LocalCluster) -> None:
+    manifest = _read("ranker.yaml")
+    manifest["metadata"]["name"] = "shown"
+    crds.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+    status = {
+        "phase": "Progressing",
+        "reason": "Holding",
+        "message": "10 % of the traffic for 42 minutes more",
+        "stable": {"revision": "0f3c9a1be2d4", "version": "41"},
+        "columns": {"step": "1/3", "weight": "10", "gates": "2/3"},
+    }
+    crds.kubectl(
+        "patch", "-n", _NAMESPACE, "mro", "shown", "--subresource=status", "--type=merge",
+        "-p", json.dumps({"status": status}),
+    )  # fmt: skip
+    wide = crds.kubectl("get", "mro", "-n", _NAMESPACE, "shown", "-o", "wide").stdout
+    header, row = wide.splitlines()
+    assert header.split() == [
+        "NAME", "PHASE", "VERSION", "STABLE", "STEP", "WEIGHT", "GATES", "REASON", "AGE", "MESSAGE",
+    ]  # fmt: skip
+    assert row.split()[:8] == ["shown", "Progressing", "42", "41", "1/3", "10", "2/3", "Holding"]
+    assert row.rstrip().endswith("10 % of the traffic for 42 minutes more")
+
+
+def _offered(manifest: dict[str, Any], kind: str, text: str) -> None:
+    """Write a text where its grammar is used."""
+    spec = manifest["spec"]
+    errors = spec["gates"][2]
+    if kind == "duration":
+        spec["warmup"] = text
+    elif kind == "percent":
+        spec["evaluation"] = {"catastrophe": {"errorsAbove": text}}
+    elif kind == "limit":
+        spec["gates"] = [errors | {"atMost": text}]
+    else:
+        errors["ratio"] = {"bad": text, "total": text}
+
+
+@pytest.mark.parametrize(
+    ("kind", "corpus", "parse"),
+    [
+        ("duration", DURATIONS, parse_duration),
+        ("percent", PERCENTS, parse_percent),
+        ("limit", LIMITS, parse_limit),
+        ("selector", SELECTORS, parse_selector),
+    ],
+)
+def test_the_api_server_and_the_parsers_accept_the_same(
+    crds: LocalCluster, kind: str, corpus: dict[str, bool], parse: Any
+) -> None:
+    """What the server lets in the operator must be able to read; what it refuses, the operator never sees."""
+    manifests = []
+    for number, text in enumerate(corpus):
+        manifest = _read("ranker.yaml")
+        manifest["metadata"]["name"] = f"text-{number}"
+        _offered(manifest, kind, text)
+        manifests.append(manifest)
+    accepted, refused = _try(crds, manifests)
+    field_only = {  # refused for another rule of the field than its grammar: a time or a large share in a ratio
+        f"text-{number}"
+        for number in range(len(corpus))
+        if "the limit of a ratio is a share" in refused.get(f"text-{number}", "")
+    }
+    found = {text: f"text-{number}" in accepted | field_only for number, text in enumerate(corpus)}
+    assert found == corpus
+    assert {text: _parses(parse, text) for text in corpus} == corpus
+
+
+def _parses(parse: Any, text: str) -> bool:
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,361 @@
+"""What people get wrong in a manifest: small edits of the smallest ModelRollout, and what the refusal must say.
+
+Each case is one edit (or a few that belong together) of ``manifests/samples/ranker.yaml`` or of a decision. The words
+are the remedy as a person needs it; for wrong types, missing fields and unknown enum values the API server's own fixed
+texts speak, so there only the field (and the choices) can be asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["DECISIONS", "DELETE", "ROLLOUTS", "UNKNOWN_FIELDS", "Wrong"]
+
+DELETE: Final = object()
+"""In an edit: take the field away."""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """One wrong manifest."""
+
+    name: str
+    """Also the object's name, by which its refusal is found again in a batch."""
+    edit: dict[str, Any]
+    """Path (dots, numbers for list items) to new value."""
+    field: str
+    """The field that the refusal must name, as the API server writes it."""
+    says: tuple[str, ...]
+    """What the refusal must say."""
+
+
+_GATE: Final = "spec.gates.0"
+_CONTAINER: Final = "spec.workload.template.spec.containers.0"
+_API: Final = "spec.traffic.gatewayAPI"
+
+
+def _ratio(**limits: Any) -> dict[str, Any]:
+    """One gate on errors with such a limit, as an edit."""
+    metric = {"bad": 'q_total{code="500"}', "total": "q_total"}
+    return {"spec.gates": [{"name": "errors", "ratio": metric, **limits}]}
+
+
+def _latency(limit: dict[str, Any], **metric: Any) -> dict[str, Any]:
+    """One gate on a latency, as an edit."""
+    return {"spec.gates": [{"name": "p95", "latency": {"histogram": "q_seconds", **metric}, **limit}]}
+
+
+def _selector(text: str) -> dict[str, Any]:
+    return {f"{_GATE}.ratio.good": text}
+
+
+def _identity(**identity: Any) -> dict[str, Any]:
+    return {f"{_GATE}.identity": identity}
+
+
+_MODEL: Final = (
+    Wrong("version-empty", {"spec.model.version": ""}, "spec.model.version", ("at least 1 char",)),
+    Wrong("version-missing", {"spec.model.version": DELETE}, "spec.model.version", ("Required",)),
+    Wrong("version-number", {"spec.model.version": 42}, "spec.model.version", ("type string",)),
+    Wrong("model-missing", {"spec.model": DELETE}, "spec.model", ("Required",)),
+    Wrong("name-" + "x" * 36, {}, "metadata.name", ("at most 40", "begin with a letter")),
+    Wrong("1st-ranker", {}, "metadata.name", ("at most 40", "begin with a letter")),
+    Wrong("dotted.name", {}, "metadata.name", ("only small letters, digits and dashes",)),
+)
+
+_WORKLOAD: Final = (
+    Wrong("replicas-0", {"spec.workload.replicas": 0}, "spec.workload.replicas", ("greater than or equal to 1",)),
+    Wrong("scaling-unknown", {"spec.workload.scaling": "half"}, "spec.workload.scaling", ("proportional", "full")),
+    Wrong(
+        "no-containers",
+        {"spec.workload.template.spec.containers": []},
+        "spec.workload.template.spec.containers",
+        ("at least 1 items",),
+    ),
+    Wrong(
+        "no-image", {f"{_CONTAINER}.image": DELETE}, "spec.workload.template.spec.containers[0].image", ("Required",)
+    ),
+    Wrong(
+        "no-probe",
+        {f"{_CONTAINER}.readinessProbe": DELETE},
+        "spec.workload.template",
+        ("no readinessProbe", "add one", "allowWithoutReadinessProbe: true"),
+    ),
+    Wrong(
+        "empty-probe",
+        {f"{_CONTAINER}.readinessProbe": {}},
+        "spec.workload.template.spec.containers[0].readinessProbe",
+        ("at least 1 properties",),
+    ),
+    Wrong("null-probe", {f"{_CONTAINER}.readinessProbe": None}, "spec.workload.template", ("readinessProbe",)),
+    Wrong(
+        "deadline-nothing",
+        {"spec.workload.progressDeadline": "0s"},
+        "spec.workload.progressDeadline",
+        ("too short", "at least 1s"),
+    ),
+    Wrong(
+        "port-number",
+        {f"{_CONTAINER}.ports": [{"containerPort": 80800}]},
+        "spec.workload.template.spec.containers[0].ports[0].containerPort",
+        ("less than or equal to 65535",),
+    ),
+    Wrong(
+        "ports-ambiguous",
+        {f"{_CONTAINER}.ports": [{"containerPort": 8080}, {"containerPort": 9090}]},
+        "spec.traffic",
+        ("not exactly one containerPort", "give traffic.port"),
+    ),
+    Wrong("no-port", {f"{_CONTAINER}.ports": DELETE}, "spec.traffic", ("give traffic.port",)),
+)
+
+_TRAFFIC: Final = (
+    Wrong("traffic-missing", {"spec.traffic": DELETE}, "spec.traffic", ("Required",)),
+    Wrong(
+        "neither-route", {f"{_API}.parentRefs": DELETE}, "spec.traffic.gatewayAPI", ("either parentRefs", "or route")
+    ),
+    Wrong(
+        "parents-and-route",
+        {f"{_API}.route": {"name": "shop", "rule": "score"}, f"{_API}.hostnames": DELETE},
+        "spec.traffic.gatewayAPI",
+        ("either parentRefs", "or route"),
+    ),
+    Wrong(
+        "hostnames-with-route",
+        {f"{_API}.route": {"name": "shop", "rule": "score"}, f"{_API}.parentRefs": DELETE},
+        "spec.traffic.gatewayAPI",
+        ("hostnames belong to the HTTPRoute", "leave them out"),
+    ),
+    Wrong(
+        "route-without-rule",
+        {_API: {"route": {"name": "shop"}}},
+        "spec.traffic.gatewayAPI",
+        ("which rule", "route.rule", "route.backend"),
+    ),
+    Wrong(
+        "hostname-is-url",
+        {f"{_API}.hostnames": ["https://ranker.example.com/"]},
+        "spec.traffic.gatewayAPI.hostnames[0]",
+        ("not a host name", "without scheme, port and path"),
+    ),
+    Wrong(
+        "service-with-group",
+        {f"{_API}.parentRefs": [{"kind": "Service", "name": "ranker"}]},
+        "spec.traffic.gatewayAPI.parentRefs[0].group",
+        ('group: ""',),
+    ),
+    Wrong(
+        "parent-no-name",
+        {f"{_API}.parentRefs": [{"namespace": "gateways"}]},
+        "spec.traffic.gatewayAPI.parentRefs[0].name",
+        ("Required",),
+    ),
+)
+
+_STEPS: Final = (
+    Wrong("no-steps", {"spec.steps": []}, "spec.steps", ("at least 1 items",)),
+    Wrong("steps-missing", {"spec.steps": DELETE}, "spec.steps", ("Required",)),
+    Wrong(
+        "steps-many",
+        {"spec.steps": [{"weight": n, "hold": "1m"} for n in range(1, 32)]},
+        "spec.steps",
+        ("Too many", "at most 30"),
+    ),
+    Wrong("weight-0", {"spec.steps.0.weight": 0}, "spec.steps[0].weight", ("greater than or equal to 1",)),
+    Wrong("weight-101", {"spec.steps.2.weight": 101}, "spec.steps[2].weight", ("less than or equal to 100",)),
+    Wrong("weight-percent", {"spec.steps.0.weight": "10%"}, "spec.steps[0].weight", ("type integer",)),
+    Wrong(
+        "weights-falling", {"spec.steps.1.weight": 5}, "spec.steps", ("weights must rise", "higher than the one before")
+    ),
+    Wrong("weights-equal", {"spec.steps.1.weight": 10}, "spec.steps", ("weights must rise",)),
+    Wrong(
+        "step-names-equal",
+        {"spec.steps.0.name": "slow", "spec.steps.1.name": "slow"},
+        "spec.steps",
+        ("same name", "give each its own"),
+    ),
+    Wrong(
+        "step-name-of-other",
+        {"spec.steps.0.name": "weight-50"},
+        "spec.steps[0].name",
+        ("another weight", "a name of its own"),
+    ),
+    Wrong("hold-words", {"spec.steps.0.hold": "2 hours"}, "spec.steps[0].hold", ("not a duration", "1h30m")),
+    Wrong("hold-bare", {"spec.steps.0.hold": "2"}, "spec.steps[0].hold", ("not a duration", "30s, 15m")),
+    Wrong("hold-number", {"spec.steps.0.hold": 7200}, "spec.steps[0].hold", ("type string",)),
+    Wrong("hold-days", {"spec.steps.0.hold": "7d"}, "spec.steps[0].hold", ("not a duration", "168h")),
+    Wrong("hold-missing", {"spec.steps.0.hold": DELETE}, "spec.steps[0].hold", ("Required",)),
+)
+
+_LIMITS: Final = (
+    Wrong(
+        "limit-ambiguous",
+        _ratio(atMost="baseline + 0.2%"),
+        "spec.gates[0].atMost",
+        ("two readings", "baseline + 0.2pp", "100.2% of baseline"),
+    ),
+    Wrong("limit-words", _ratio(atMost="no more than 1%"), "spec.gates[0].atMost", ("not a limit", "99% of baseline")),
+    Wrong("limit-operator", _ratio(atMost="<= 1%"), "spec.gates[0].atMost", ("not a limit", "1%")),
+    Wrong("limit-number", _ratio(atMost=0.01), "spec.gates[0].atMost", ("type string",)),
+    Wrong("limit-both", _ratio(atMost="1%", atLeast="0%"), "spec.gates[0]", ("exactly one of atMost, atLeast",)),
+    Wrong("limit-none", _ratio(), "spec.gates[0]", ("exactly one of atMost, atLeast",)),
+    Wrong("limit-5", _ratio(atMost="5"), "spec.gates[0]", ("a share", "5% or 0.05")),
+    Wrong("limit-150-percent", _ratio(atMost="150%"), "spec.gates[0]", ("at most 1 or 100%",)),
+    Wrong(
+        "limit-wrong-way", _ratio(atLeast="99% of baseline"), "spec.gates[0]", ("wrong way", "bad events take atMost")
+    ),
+    Wrong(
+        "good-at-most",
+        {f"{_GATE}.atLeast": DELETE, f"{_GATE}.atMost": "3%"},
+        "spec.gates[0]",
+        ("good events take atLeast",),
+    ),
+    Wrong("ratio-in-ms", _ratio(atMost="200ms"), "spec.gates[0]", ("a share, not a time", "baseline + 0.2pp")),
+    Wrong("latency-in-percent", _latency({"atMost": "5%"}), "spec.gates[0].atMost", ("200ms", "110% of baseline")),
+    Wrong("latency-at-least", _latency({"atLeast": "200ms"}), "spec.gates[0]", ("upper limit", "atMost: 200ms")),
+    Wrong("latency-bare", _latency({"atMost": "200"}), "spec.gates[0].atMost", ("200ms",)),
+)
+
+_GATES: Final = (
+    Wrong("gate-names-equal", {"spec.gates.1.name": "ctr"}, "spec.gates[1]", ("Duplicate value", "ctr")),
+    Wrong("gate-name-capital", {f"{_GATE}.name": "CTR"}, "spec.gates[0].name", ("small letters", "ctr or p95")),
+    Wrong("gate-no-name", {f"{_GATE}.name": DELETE}, "spec.gates[0].name", ("Required",)),
+    Wrong("gate-no-metric", {f"{_GATE}.ratio": DELETE}, "spec.gates[0]", ("exactly one of ratio, latency",)),
+    Wrong(
+        "gate-two-metrics",
+        {f"{_GATE}.latency": {"histogram": "q_seconds"}},
+        "spec.gates[0]",
+        ("exactly one of ratio, latency",),
+    ),
+    Wrong(
+        "good-and-bad", {f"{_GATE}.ratio.bad": "misses_total"}, "spec.gates[0].ratio", ("good or bad", "exactly one")
+    ),
+    Wrong("neither-good-nor-bad", {f"{_GATE}.ratio.good": DELETE}, "spec.gates[0].ratio", ("exactly one",)),
+    Wrong("no-total", {f"{_GATE}.ratio.total": DELETE}, "spec.gates[0].ratio.total", ("Required",)),
+    Wrong(
+        "no-labels-within",
+        {f"{_GATE}.labelsWithin": DELETE},
+        "spec.gates[0]",
+        ("two different events", "give labelsWithin", "labelsWithin: 0s"),
+    ),
+    Wrong(
+        "latency-labels-within",
+        _latency({"atMost": "200ms", "labelsWithin": "1m"}),
+        "spec.gates[0]",
+        ("labelsWithin is for ratios", "leave it out"),
+    ),
+    Wrong("samples-0", {f"{_GATE}.minSamples": 0}, "spec.gates[0].minSamples", ("greater than or equal to 1",)),
+    Wrong(
+        "quantile-95",
+        _latency({"atMost": "200ms"}, quantile="95"),
+        "spec.gates[0].latency.quantile",
+        ("not a quantile", '"0.95"'),
+    ),
+    Wrong(
+        "quantile-number",
+        _latency({"atMost": "200ms"}, quantile=0.95),
+        "spec.gates[0].latency.quantile",
+        ("type string",),
+    ),
+    Wrong(
+        "histogram-bucket",
+        _latency({"atMost": "200ms"}, histogram="q_seconds_bucket"),
+        "spec.gates[0].latency.histogram",
+        ("leave _bucket out",),
+    ),
+    Wrong(
+        "histogram-le",
+        _latency({"atMost": "200ms"}, histogram='q_seconds{le="0.2"}'),
+        "spec.gates[0].latency.histogram",
+        ("label le", "leave it out"),
+    ),
+    Wrong(
+        "promql-rate",
+        _selector("rate(clicks_total[5m])"),
+        "spec.gates[0].ratio.good",
+        ("not a metric selector", "requests_total{", "functions and ranges are added"),
+    ),
+    Wrong("promql-range", _selector("clicks_total[5m]"), "spec.gates[0].ratio.good", ("not a metric selector",)),
+    Wrong("promql-breakout", _selector("up} or vector(1)"), "spec.gates[0].ratio.good", ("not a metric selector",)),
+    Wrong(
+        "promql-namespace",
+        _selector('clicks_total{namespace="other"}'),
+        "spec.gates[0].ratio.good",
+        ("label namespace", "leave it out"),
+    ),
+)
+
+_REST: Final = (
+    Wrong("identity-unknown", _identity(by="pod"), "spec.gates[0].identity.by", ("podName", "podLabel", "service")),
+    Wrong("identity-no-label", _identity(by="label"), "spec.gates[0].identity", ("give label",)),
+    Wrong("identity-forgot-by", _identity(label="model_revision"), "spec.gates[0].identity.label", ("say by: label",)),
+    Wrong(
+        "identity-label-dash",
+        _identity(by="label", label="model-revision"),
+        "spec.gates[0].identity.label",
+        ("letters, digits and underscores", "model_revision"),
+    ),
+    Wrong(
+        "identity-pod-value",
+        _identity(by="podLabel", value="{revision}"),
+        "spec.gates[0].identity.value",
+        ("value is for by: service and by: label", "leave it out"),
+    ),
+    Wrong(
+        "identity-no-namespace",
+        _identity(by="service", value="{service}"),
+        "spec.gates[0].identity.value",
+        ("must contain {namespace}",),
+    ),
+    Wrong(
+        "identity-constant",
+        _identity(by="label", label="model", value="canary"),
+        "spec.gates[0].identity.value",
+        ("must contain {revision} or {service}",),
+    ),
+    Wrong(
+        "identity-placeholder",
+        _identity(by="label", label="model", value="{version}"),
+        "spec.gates[0].identity.value",
+        ("placeholders {revision}",),
+    ),
+    Wrong("interval-nothing", {"spec.evaluation": {"interval": "0s"}}, "spec.evaluation.interval", ("at least 1s",)),
+    Wrong(
+        "catastrophe-bare",
+        {"spec.evaluation": {"catastrophe": {"errorsAbove": "25"}}},
+        "spec.evaluation.catastrophe.errorsAbove",
+        ("not a percentage", "25%"),
+    ),
+    Wrong("on-blind-unknown", {"spec.evaluation": {"onBlind": "fail"}}, "spec.evaluation.onBlind", ("hold", "retreat")),
+    Wrong("warmup-words", {"spec.warmup": "five minutes"}, "spec.warmup", ("not a duration", "30s")),
+    Wrong("keep-negative", {"spec.rollback": {"keep": -1}}, "spec.rollback.keep", ("greater than or equal to 0",)),
+    Wrong("deletion-unknown", {"spec.deletionPolicy": "Keep"}, "spec.deletionPolicy", ("Orphan", "Delete")),
+    Wrong("paused-words", {"spec.paused": "yes please"}, "spec.paused", ("type boolean",)),
+)
+
+ROLLOUTS: Final = (*_MODEL, *_WORKLOAD, *_TRAFFIC, *_STEPS, *_LIMITS, *_GATES, *_REST)
+"""Wrong ModelRollouts."""
+
+UNKNOWN_FIELDS: Final = (
+    Wrong("typo-gate", {"spec.gate": []}, "spec.gate", ("unknown field",)),
+    Wrong("typo-at-most", {"spec.gates.1.atmost": "1%"}, "spec.gates[1].atmost", ("unknown field",)),
+)
+"""Typos: refused by strict field validation, in whose message the object's name does not appear."""
+
+DECISIONS: Final = (
+    Wrong("action-unknown", {"spec.action": "stop"}, "spec.action", ("pause", "abort", "promote")),
+    Wrong("action-missing", {"spec.action": DELETE}, "spec.action", ("Required",)),
+    Wrong("rollout-missing", {"spec.rollout": DELETE}, "spec.rollout", ("Required",)),
+    Wrong("full-abort", {"spec.full": True}, "spec.full", ("full is for action: promote", "leave it out")),
+    Wrong(
+        "revision-version",
+        {"spec.revision": "version-42"},
+        "spec.revision",
+        ("not a revision", "copy it from status.candidate.revision"),
+    ),
+    Wrong("revision-short", {"spec.revision": "0f3c"}, "spec.revision", ("at least 8 chars",)),
+    Wrong("comment-long", {"spec.comment": "x" * 1025}, "spec.comment", ("Too long", "1024")),
+    Wrong("expires-words", {"spec.expiresAfter": "soon"}, "spec.expiresAfter", ("not a duration", "15m")),
+)
+"""Wrong RolloutDecisions."""

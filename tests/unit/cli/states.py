@@ -1,0 +1,199 @@
+"""ModelRollouts in the states that people meet, and how their status screens are drawn.
+
+``python -m tests.unit.cli.states`` writes the golden files anew; look at the difference before committing it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from rich.console import Console, RenderableType
+
+from modelrollout.cli.view import Snapshot, read, screen
+
+__all__ = ["GOLDEN", "NOW", "STATES", "deployment", "draw", "rollout", "seen"]
+
+NOW: Final = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+GOLDEN: Final = Path(__file__).parent / "golden"
+_SAMPLE: Final = Path(__file__).parents[3] / "manifests" / "samples" / "ranker.yaml"
+_OLD, _NEW, _FIRST = "0f3c9a1be2d4", "77aa01c4ee90", "c0ffee001122"
+
+_STABLE: Final = {"revision": _OLD, "version": "41", "since": "2026-11-14T09:00:00Z"}
+_CANDIDATE: Final = {"revision": _NEW, "version": "42", "since": "2026-11-21T09:30:00Z"}
+_PAST: Final = [
+    {
+        "revision": _OLD, "version": "41", "outcome": "Promoted", "reason": "Promoted", "weight": 100,
+        "message": "every step held", "startedAt": "2026-11-14T05:00:00Z", "endedAt": "2026-11-14T09:00:00Z",
+    },
+    {
+        "revision": _FIRST, "version": "40", "outcome": "Promoted", "reason": "FirstRevision", "weight": 0,
+        "message": "the first version", "endedAt": "2026-10-01T09:00:00Z",
+    },
+]  # fmt: skip
+
+
+def rollout(status: dict[str, Any] | None, **metadata: Any) -> dict[str, Any]:
+    """The sample ranker as an API server returns it, with a status."""
+    body: dict[str, Any] = yaml.safe_load(_SAMPLE.read_text(encoding="utf-8"))
+    body["metadata"] |= {
+        "uid": "a-uid",
+        "resourceVersion": "1",
+        "generation": 3,
+        "creationTimestamp": "2026-10-01T08:00:00Z",
+    } | metadata
+    if status is not None:
+        body["status"] = {"observedGeneration": 3, **status}
+    return body
+
+
+def deployment(role: str, revision: str, version: str, ready: int, desired: int) -> dict[str, Any]:
+    """The Deployment of a revision, as far as the screen reads it."""
+    labels = {"modelrollout.io/role": role, "modelrollout.io/revision": revision}
+    metadata = {"name": f"ranker-{revision[:8]}", "labels": labels, "annotations": {"modelrollout.io/version": version}}
+    return {"metadata": metadata, "spec": {"replicas": desired}, "status": {"readyReplicas": ready}}
+
+
+def _gate(name: str, verdict: str, **numbers: Any) -> dict[str, Any]:
+    return {"name": name, "verdict": verdict, "since": "2026-11-21T11:20:00Z", **numbers}
+
+
+def _gates(ctr: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        ctr,
+        _gate("p95", "Proven", value=0.143, baseline=0.139, samples=18210, baselineSamples=163904, limit="200ms",
+              difference=-0.021, low=-0.028, high=-0.014),
+        _gate("errors", "NoHarmSeen", value=0.0021, baseline=0.002, samples=18210, baselineSamples=163904,
+              limit="may rise to 0.40 % (0.20 % + 0.2pp)", difference=0.0001, low=-0.0008, high=0.0011,
+              wouldHaveSeen=0.0014),
+    ]  # fmt: skip
+
+
+_CTR_EARLY: Final = _gate("ctr", "TooEarly", samples=60, baselineSamples=2210, limit="99% of baseline",
+                          message="60 of 100 samples of the candidate")  # fmt: skip
+_CTR_BAD: Final = _gate("ctr", "Breached", value=0.0241, baseline=0.03, samples=12310, baselineSamples=110790,
+                        limit="may fall to 2.97 % (99 % of 3.00 %)", difference=0.0056, low=0.0031, high=0.0081,
+                        message="2.41 % against 3.00 % of the baseline; may fall to 2.97 %")  # fmt: skip
+_STEP: Final = {
+    "number": 2, "of": 3, "name": "weight-50", "weight": 50, "since": "2026-11-21T11:10:00Z",
+    "servingSince": "2026-11-21T11:10:02Z", "heldSeconds": 2520, "holdSeconds": 3600,
+}  # fmt: skip
+_BOTH: Final = [deployment("candidate", _NEW, "42", 2, 2), deployment("stable", _OLD, "41", 4, 4)]
+_ONE: Final = [deployment("stable", _OLD, "41", 4, 4), deployment("retired", _FIRST, "40", 0, 0)]
+
+
+def _progressing(**changes: Any) -> dict[str, Any]:
+    status = {
+        "phase": "Progressing", "reason": "Holding", "stable": _STABLE, "candidate": _CANDIDATE, "step": _STEP,
+        "message": "version 42 has 50 % of the traffic and holds", "next": "weight 100 % in 18m",
+        "weight": 50, "observedWeight": 50, "peakWeight": 50, "gates": _gates(_CTR_EARLY), "history": _PAST,
+    }  # fmt: skip
+    return rollout(status | changes)
+
+
+_ENDED: Final = {
+    "revision": _NEW, "version": "42", "outcome": "RolledBack", "reason": "GateBreached", "weight": 50,
+    "message": "ctr: 2.41 % against 3.00 % of the baseline", "startedAt": "2026-11-21T09:30:00Z",
+    "endedAt": "2026-11-21T11:52:00Z",
+}  # fmt: skip
+_FAILED: Final = {
+    "revision": _NEW, "version": "42", "reason": "GateBreached", "message": "ctr: 2.41 %", "at": "2026-11-21T11:52:00Z",
+}  # fmt: skip
+
+STATES: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]] | None]]] = {
+    "empty": (rollout(None, creationTimestamp="2026-11-21T11:58:30Z"), []),
+    "first": (
+        rollout({"phase": "Starting", "reason": "FirstRevision", "candidate": _CANDIDATE, "weight": 0,
+                 "message": "version 42 is the first one: it is deployed without steps",
+                 "next": "it serves when its pods are ready"}),
+        [deployment("candidate", _NEW, "42", 1, 4)],
+    ),
+    "starting": (
+        _progressing(phase="Starting", reason="StartingPods", weight=0, observedWeight=0, gates=[],
+                     step=_STEP | {"number": 0, "name": "", "weight": 0}, message="0 of 2 pods of version 42 are ready",
+                     next="weight 10 % when they all are"),
+        [deployment("candidate", _NEW, "42", 0, 2), deployment("stable", _OLD, "41", 4, 4)],
+    ),
+    "progressing": (_progressing(), _BOTH),
+    "unconfirmed": (_progressing(observedWeight=None, reason="RaisingWeight",
+                                 message="weight 50 % is asked; the gateway has not accepted it yet"), None),
+    "blind": (
+        _progressing(
+            reason="MetricsUnavailable", message="the weight is held: Prometheus does not answer",
+            blind={"since": "2026-11-21T11:50:00Z", "message": "Prometheus does not answer"},
+            next="the hold goes on when the metrics are back",
+            gates=[_gate(name, "Blind", message="Prometheus does not answer") for name in ("ctr", "p95", "errors")],
+        ),
+        _BOTH,
+    ),
+    "paused": (
+        _progressing(phase="Paused", reason="PausedByDecision", message="paused by alice: waiting for the fraud team",
+                     paused={"reason": "PausedByDecision", "at": "2026-11-21T11:40:00Z"},
+                     next="type: kubectl modelrollout resume ranker"),
+        _BOTH,
+    ),
+    "lowered": (
+        _progressing(phase="Paused", reason="PausedByOutsideEdit", observedWeight=5,
+                     message="someone lowered the candidate's weight from 50 % to 5 % on the route",
+                     next="type: kubectl modelrollout resume ranker"),
+        _BOTH,
+    ),
+    "breached": (_progressing(gates=_gates(_CTR_BAD), message="version 42 has 50 % of the traffic"), _BOTH),
+    "rolled-back": (
+        _progressing(phase="RolledBack", reason="RolledBack", candidate=None, step=None, weight=0, observedWeight=None,
+                     gates=_gates(_CTR_BAD), failed=_FAILED, history=[_ENDED, *_PAST],
+                     message="version 42 was rolled back (GateBreached): ctr: 2.41 % against 3.00 % of the baseline; "
+                     "may fall to 2.97 %; 12310 samples against 110790",
+                     next="name another version in spec, or type: kubectl modelrollout retry ranker"),
+        _ONE,
+    ),
+    "rolling-back": (
+        _progressing(phase="RollingBack", reason="GateBreached", weight=0, observedWeight=0, gates=_gates(_CTR_BAD),
+                     failed=_FAILED, history=[_ENDED, *_PAST], next="in-flight requests end",
+                     message="version 42 is rolled back: ctr: 2.41 % against 3.00 % of the baseline"),
+        _BOTH,
+    ),
+    "stalled": (
+        _progressing(phase="Stalled", reason="RouteInUse", candidate=None, step=None, weight=0, observedWeight=None,
+                     gates=[], message="the rule already has backends with endpoints: shop",
+                     next="remove them from the rule"),
+        _ONE,
+    ),
+    "stable": (
+        rollout({"phase": "Stable", "reason": "Promoted", "stable": _CANDIDATE,
+                 "message": "version 42 serves all traffic",
+                 "history": [_ENDED | {"outcome": "Promoted", "reason": "Promoted", "weight": 100,
+                                       "message": "every step held"}, *_PAST]}),
+        [deployment("stable", _NEW, "42", 4, 4), deployment("retired", _OLD, "41", 4, 4)],
+    ),
+    "edited": (rollout({"phase": "Stable", "reason": "Promoted", "stable": _STABLE, "observedGeneration": 2,
+                        "message": "version 41 serves all traffic", "history": _PAST}), _ONE),
+}  # fmt: skip
+
+
+def seen(name: str) -> Snapshot:
+    """A state as it was read at :data:`NOW`."""
+    body, deployments = STATES[name]
+    return read(body, deployments, NOW)
+
+
+def draw(thing: RenderableType, width: int = 140) -> str:
+    """What a terminal without colours shows, without the blanks at the ends of lines."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False)
+    console.print(thing)
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def _write(text_of: Callable[[str], str]) -> None:
+    GOLDEN.mkdir(exist_ok=True)
+    for name in STATES:
+        (GOLDEN / f"{name}.txt").write_text(text_of(name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write(lambda name: draw(screen(seen(name))))
