@@ -59,7 +59,7 @@ class Actions:
             case SetFinalizer():
                 await self._set_finalizer(rollout, action.present)
             case Answer():
-                await self._answer(rollout, action)
+                await self.answer(rollout.key, action)
 
     async def write_status(self, rollout: Rollout, status: ModelRolloutStatus) -> None:
         """Write the whole status; it is ours alone, so nothing of others can be lost.
@@ -104,12 +104,13 @@ class Actions:
         body = self._store.rollout(rollout.key)
         return str(body["metadata"]["resourceVersion"]) if body is not None else rollout.resource_version
 
-    async def _answer(self, rollout: Rollout, answer: Answer) -> None:
+    async def answer(self, key: tuple[str, str], answer: Answer) -> None:
+        """Say on a decision about a rollout what became of it."""
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         status = {"state": str(answer.state), "message": answer.message[:1024], "at": at}
-        path = DECISIONS.path(rollout.namespace, answer.name, "status")
+        path = DECISIONS.path(key[0], answer.name, "status")
         try:
             await self._kube.merge_patch(path, {"status": status})
         except NotFound:
-            _log.info("%s/%s: the decision %s was deleted before it was answered", *rollout.key, answer.name)
-        self._store.drop_decision(rollout.key, answer.name)
+            _log.info("%s/%s: the decision %s was deleted before it was answered", *key, answer.name)
+        self._store.drop_decision(key, answer.name)

@@ -49,7 +49,7 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, failed: asynci
         app, raw = holder["app"], _plain(body)
         key = (raw["metadata"]["namespace"], raw["metadata"]["name"])
         if type == "DELETED":
-            app.store.drop(key)
+            app.store.drop(key, raw["metadata"]["uid"])
             app.queue.add(key)
         elif app.store.put(raw):
             app.queue.add(key, urgent=True)

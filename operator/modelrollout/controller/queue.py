@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from modelrollout.kube.client import ConflictError, KubeError
+
 __all__ = ["WorkQueue"]
 
 _log = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ Key = tuple[str, str]
 
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
+_MOST_DOUBLINGS: Final = 10
 
 
 class WorkQueue:
@@ -32,8 +35,8 @@ class WorkQueue:
         self._work = work
         self._workers = workers
         self._lanes: tuple[deque[Key], deque[Key]] = (deque(), deque())
-        self._waiting: set[Key] = set()
-        self._running: set[Key] = set()
+        self._waiting: dict[Key, float] = {}
+        self._running: dict[Key, float] = {}
         self._again: dict[Key, bool] = {}
         self._delays: list[tuple[float, int, Key]] = []
         self._due: dict[Key, float] = {}
@@ -52,7 +55,7 @@ class WorkQueue:
                 self._lanes[1].remove(key)
                 self._lanes[0].append(key)
             return
-        self._waiting.add(key)
+        self._waiting[key] = asyncio.get_running_loop().time()
         self._lanes[0 if urgent else 1].append(key)
         self._ready.release()
 
@@ -65,16 +68,11 @@ class WorkQueue:
         heapq.heappush(self._delays, (at, next(self._order), key))
         self._sooner.set()
 
-    def forget(self, key: Key) -> None:
-        """Drop what is known of a key that is gone."""
-        self._due.pop(key, None)
-        self._failures.pop(key, None)
-
     @property
     def overdue(self) -> float:
-        """Seconds by which the oldest due key waits; for the liveness probe."""
+        """Seconds since which the oldest key waits for a worker, or is being worked on; for the liveness probe."""
         now = asyncio.get_running_loop().time()
-        return max((now - at for at, _, key in self._delays[:1] if self._due.get(key) == at), default=0.0)
+        return max((now - at for at in (*self._waiting.values(), *self._running.values())), default=0.0)
 
     async def run(self) -> None:
         """Work for ever."""
@@ -99,14 +97,20 @@ class WorkQueue:
     async def _serve(self) -> None:
         while True:
             key = await self._next()
-            self._running.add(key)
+            self._running[key] = asyncio.get_running_loop().time()
             try:
                 after = await self._work(key)
                 self._failures.pop(key, None)
+            except ConflictError as error:
+                after = self._pause_after_failure(key)
+                _log.debug("%s/%s changed under our hands; again in %.1f s: %s", *key, after, error)
+            except KubeError as error:
+                after = self._pause_after_failure(key)
+                _log.warning("%s/%s: %s; again in %.1f s", *key, error, after)
             except Exception:
                 after = self._pause_after_failure(key)
                 _log.exception("reconciling %s/%s failed; again in %.1f s", *key, after)
-            self._running.discard(key)
+            del self._running[key]
             if key in self._again:
                 self.add(key, urgent=self._again.pop(key))
             if after is not None:
@@ -114,11 +118,11 @@ class WorkQueue:
 
     def _pause_after_failure(self, key: Key) -> float:
         count = self._failures.get(key, 0)
-        self._failures[key] = count + 1
+        self._failures[key] = min(count + 1, _MOST_DOUBLINGS)
         return float(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**count))
 
     async def _next(self) -> Key:
         await self._ready.acquire()
         key = (self._lanes[0] or self._lanes[1]).popleft()
-        self._waiting.discard(key)
+        del self._waiting[key]
         return key

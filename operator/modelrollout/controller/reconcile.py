@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from modelrollout.api.enums import Phase, Reason
+from modelrollout.api.decision import DecisionState
+from modelrollout.api.enums import Phase, Reason, Role
 from modelrollout.api.grammar import parse_duration
 from modelrollout.api.meta import FINALIZER, SERVICE_PORT
 from modelrollout.api.objects import Rollout
@@ -24,7 +27,7 @@ from modelrollout.controller.actions import Actions, RolloutGoneError
 from modelrollout.controller.store import Store
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
-from modelrollout.engine.model import Human, Input, Measurement, Target
+from modelrollout.engine.model import Answer, Human, Input, Measurement, RevisionView, Target
 from modelrollout.engine.revision import child_name, revision_hash
 from modelrollout.kube.client import ROLLOUTS, Kube
 from modelrollout.kube.reflector import Reflector
@@ -37,7 +40,12 @@ __all__ = ["Reconciler"]
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
-_NUMBERS_AT_MOST_EVERY_SECONDS = 60.0
+_NUMBERS_AT_MOST_EVERY_SECONDS: Final = 60.0
+_LOOK_AGAIN_SECONDS: Final = 30.0
+"""What no watch tells (a quota that was raised, endpoints of other people's Services) is looked at so often."""
+_PATIENCE_SECONDS: Final = 5.0
+"""How long a decision waits for its ModelRollout to be seen; at the start they arrive in any order."""
+_NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(slots=True)
@@ -48,6 +56,15 @@ class _Look:
     plan: Plan
     evaluated_at: datetime | None
     candidate: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What the API server said of a revision's template (nothing when it takes it), and when (monotonic)."""
+
+    revision: str
+    words: str
+    at: float
 
 
 class Reconciler:
@@ -76,15 +93,15 @@ class Reconciler:
         self._actions = Actions(kube, store, workload, traffic)
         self._looks: dict[Key, _Look] = {}
         self._last_look: dict[Key, datetime] = {}
-        self._refusals: dict[tuple[str, str], str] = {}
-        self._written: dict[Key, tuple[datetime, ModelRolloutStatus]] = {}
+        self._refusals: dict[Key, _Refusal] = {}
+        self._written: dict[Key, tuple[datetime, str, ModelRolloutStatus]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at one rollout; seconds until the next look."""
         body = self._store.rollout(key)
         if body is None:
             self._forget(key)
-            return None
+            return await self._answer_orphans(key)
         try:
             rollout = Rollout.parse(body)
         except ValueError as error:
@@ -94,7 +111,7 @@ class Reconciler:
             return await self._look_at(rollout)
         except RolloutGoneError:
             _log.info("%s/%s is gone", *key)
-            self._store.drop(key)
+            self._store.drop(key, rollout.uid)
             self._forget(key)
             return None
 
@@ -105,10 +122,15 @@ class Reconciler:
         for action in decision.first:
             await self._actions.carry_out(rollout, action)
         await self._keep_status(rollout, decision.status, seen.now)
-        for action in decision.then:
-            await self._actions.carry_out(rollout, action)
-        for event in decision.events:
-            await events.post(self._kube, rollout, event)
+        try:
+            for action in decision.then:
+                await self._actions.carry_out(rollout, action)
+        finally:  # status says it already, so no later look would tell it again
+            for event in decision.events:
+                await events.post(self._kube, rollout, event)
+        if not rollout.deleting:
+            await self._workload.align(rollout)
+            await self._traffic.align(rollout)
         after = replace(seen, status=decision.status)
         self._start_measurement(rollout, after)
         return self._next_look(rollout, after, decision.requeue_after)
@@ -126,7 +148,7 @@ class Reconciler:
             target=Target(revision, rollout.spec.model.version, refused),
             status=status,
             revisions=revisions,
-            route=await self._traffic.observe(replace(rollout, status=status)),
+            route=await self._traffic.observe(rollout, first=not _has_stable(status, revisions)),
             humans=tuple(self._humans(rollout)),
             frozen=self._freeze(rollout.namespace),
             deleting=rollout.deleting,
@@ -134,11 +156,13 @@ class Reconciler:
         )
 
     async def _refusal(self, rollout: Rollout, revision: str) -> str:
-        """What the API server has against a new revision's template; asked once."""
-        key = (rollout.uid, revision)
-        if key not in self._refusals:
-            self._refusals[key] = "" if rollout.deleting else await self._workload.refuses(rollout, revision)
-        return self._refusals[key]
+        """What the API server has against a new revision's template; asked again now and then, for quotas change."""
+        asked = self._refusals.get(rollout.key)
+        now = time.monotonic()
+        if asked is None or asked.revision != revision or (asked.words and now - asked.at >= _LOOK_AGAIN_SECONDS):
+            words = "" if rollout.deleting else await self._workload.refuses(rollout, revision)
+            asked = self._refusals[rollout.key] = _Refusal(revision, words, now)
+        return asked.words
 
     def _humans(self, rollout: Rollout) -> list[Human]:
         return [
@@ -211,20 +235,41 @@ class Reconciler:
             interval = parse_duration(rollout.spec.evaluation.interval)
             last = self._last_look.get(rollout.key, seen.now)
             due = max(0.0, (last + interval - seen.now).total_seconds())
-        times = [time for time in (after, None if due is None else due + 0.01) if time is not None]
-        return min(times, default=None)
+        stalled = _LOOK_AGAIN_SECONDS if seen.status.phase is Phase.STALLED else None
+        unwritten = self._unwritten_until(rollout, seen.status, seen.now)
+        waits = (after, None if due is None else due + 0.01, stalled, unwritten)
+        return min((wait for wait in waits if wait is not None), default=None)
 
     async def _keep_status(self, rollout: Rollout, status: ModelRolloutStatus, now: datetime) -> None:
         """Write the status when it changed in a way that somebody cares for; mere numbers at most once a minute."""
-        at, written = self._written.get(rollout.key, (now - timedelta(days=1), rollout.status))
-        pause = min(
-            _NUMBERS_AT_MOST_EVERY_SECONDS, 4.0 * parse_duration(rollout.spec.evaluation.interval).total_seconds()
-        )
-        stale = (now - at).total_seconds() >= pause
-        if _matters(written) != _matters(status) or (stale and written != status):
+        _, written = self._last_written(rollout, now)
+        stale = self._unwritten_until(rollout, status, now) == 0.0
+        if stale or _matters(written) != _matters(status):
             await self._actions.write_status(rollout, status)
-            self._written[rollout.key] = (now, status)
+            self._written[rollout.key] = (now, rollout.uid, status)
         self._store.set_live(rollout.key, rollout.uid, status)
+
+    def _last_written(self, rollout: Rollout, now: datetime) -> tuple[datetime, ModelRolloutStatus]:
+        at, uid, status = self._written.get(rollout.key, (now, "", rollout.status))
+        return (at, status) if uid == rollout.uid else (now - timedelta(days=1), rollout.status)
+
+    def _unwritten_until(self, rollout: Rollout, status: ModelRolloutStatus, now: datetime) -> float | None:
+        """Seconds until numbers that are not written yet may be; None when all is written."""
+        at, written = self._last_written(rollout, now)
+        if written == status:
+            return None
+        interval = parse_duration(rollout.spec.evaluation.interval).total_seconds()
+        pause = min(_NUMBERS_AT_MOST_EVERY_SECONDS, 4.0 * interval)
+        return max(0.0, pause - (now - at).total_seconds())
+
+    async def _answer_orphans(self, key: Key) -> float | None:
+        """Decisions about a ModelRollout that does not exist."""
+        waiting = self._store.decisions(key)
+        for decided in waiting:
+            if (datetime.now(UTC) - decided.created).total_seconds() > _PATIENCE_SECONDS:
+                message = f"there is no ModelRollout {key[1]} in namespace {key[0]}"
+                await self._actions.answer(key, Answer(decided.name, DecisionState.REFUSED, message))
+        return _PATIENCE_SECONDS if self._store.decisions(key) else None
 
     async def _report_unreadable(self, key: Key, body: dict[str, Any], error: ValueError) -> None:
         """A spec that this version of the operator cannot read: say so where people look."""
@@ -239,6 +284,11 @@ class Reconciler:
         self._looks.pop(key, None)
         self._last_look.pop(key, None)
         self._written.pop(key, None)
+        self._refusals.pop(key, None)
+
+
+def _has_stable(status: ModelRolloutStatus, revisions: Mapping[str, RevisionView]) -> bool:
+    return status.stable is not None or any(view.role is Role.STABLE for view in revisions.values())
 
 
 def _matters(status: ModelRolloutStatus) -> dict[str, Any]:
@@ -254,4 +304,5 @@ def _matters(status: ModelRolloutStatus) -> dict[str, Any]:
     }
     kept = status.model_dump(exclude=excluded)
     kept["verdicts"] = [(gate.name, gate.verdict, gate.definition) for gate in status.gates]
+    kept["words"] = [_NUMBER.sub("#", text) for text in (status.message, status.next)]
     return kept

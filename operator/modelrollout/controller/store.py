@@ -6,15 +6,21 @@ the one that the last decision left: numbers change at every look, but are writt
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections import OrderedDict
+from typing import Any, Final
 
 from modelrollout.api.objects import Decided
 from modelrollout.api.status import ModelRolloutStatus
 
 __all__ = ["Store"]
 
+_log = logging.getLogger(__name__)
+
 Body = dict[str, Any]
 Key = tuple[str, str]
+
+_REMEMBERED_DEAD: Final = 256
 
 
 class Store:
@@ -24,13 +30,14 @@ class Store:
         self._rollouts: dict[Key, Body] = {}
         self._live: dict[Key, tuple[str, ModelRolloutStatus]] = {}
         self._decisions: dict[Key, dict[str, Body]] = {}
+        self._dead: OrderedDict[str, None] = OrderedDict()
 
     def put(self, body: Body) -> bool:
         """Remember a ModelRollout; whether anything but its status (which only we write) is new."""
         metadata = body["metadata"]
         key = (metadata["namespace"], metadata["name"])
         before = self._rollouts.get(key)
-        if before is not None and _older(body, before):
+        if metadata["uid"] in self._dead or (before is not None and _older(body, before)):
             return False
         self._rollouts[key] = body
         if before is None or before["metadata"]["uid"] != metadata["uid"]:
@@ -38,10 +45,15 @@ class Store:
             return True
         return _judged_fields(before) != _judged_fields(body)
 
-    def drop(self, key: Key) -> None:
-        """Forget a ModelRollout that is gone."""
-        self._rollouts.pop(key, None)
-        self._live.pop(key, None)
+    def drop(self, key: Key, uid: str) -> None:
+        """Forget a ModelRollout that is gone; answers to our last writes about it may still be on their way."""
+        self._dead[uid] = None
+        while len(self._dead) > _REMEMBERED_DEAD:
+            self._dead.popitem(last=False)
+        known = self._rollouts.get(key)
+        if known is not None and known["metadata"]["uid"] == uid:
+            del self._rollouts[key]
+            self._live.pop(key, None)
 
     def rollout(self, key: Key) -> Body | None:
         """The latest ModelRollout."""
@@ -79,8 +91,17 @@ class Store:
 
     def decisions(self, key: Key) -> list[Decided]:
         """Decisions about a rollout that were not answered yet."""
-        found = (Decided.parse(body) for body in self._decisions.get(key, {}).values())
-        return [decided for decided in found if decided is not None]
+        found = []
+        for name, body in list(self._decisions.get(key, {}).items()):
+            try:
+                decided = Decided.parse(body)
+            except ValueError as error:
+                _log.warning("%s/%s: this operator cannot read the decision %s: %s", *key, name, error)
+                self.drop_decision(key, name)
+                continue
+            if decided is not None:
+                found.append(decided)
+        return found
 
 
 def _older(body: Body, known: Body) -> bool:

@@ -20,6 +20,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
 from modelrollout.api.meta import FIELD_MANAGER, GROUP, VERSION
+from modelrollout.transport import words
 
 __all__ = [
     "CORE_EVENTS",
@@ -169,7 +170,7 @@ class Kube:
             try:
                 raw = await response.read()
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
-                raise KubeError(0, f"the API server did not answer: {error or type(error).__name__}") from error
+                raise KubeError(0, f"the API server did not answer: {words(error)}") from error
         _raise_for(response.status, raw)
         found = json.loads(raw)
         assert isinstance(found, dict)
@@ -192,7 +193,7 @@ class Kube:
         except ApiException as error:
             raise KubeError(error.status or 0, str(error.reason)) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise KubeError(0, f"the API server cannot be reached: {error or type(error).__name__}") from error
+            raise KubeError(0, f"the API server cannot be reached: {words(error)}") from error
 
     async def watch(self, path: str, resource_version: str, selector: str) -> AsyncIterator[dict[str, Any]]:
         """Watch events (``{"type", "object"}``) from a resource version on, until the server ends the stream.
@@ -210,18 +211,32 @@ class Kube:
         } | ({"labelSelector": selector} if selector else {})
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT_SECONDS, sock_read=90.0)
         response = await self._send("GET", path, None, query, "application/json", timeout)
-        if response.status != 200:
-            _raise_for(response.status, await response.read())
         try:
-            async for line in response.response.content:
+            if response.status != 200:
+                _raise_for(response.status, await response.read())
+            async for line in _lines(response.response.content):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     _raise_for(event["object"].get("code", 500), json.dumps(event["object"]).encode())
                 yield event
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise KubeError(0, f"the watch broke off: {error or type(error).__name__}") from error
+            raise KubeError(0, f"the watch broke off: {words(error)}") from error
         finally:
             response.response.close()
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines, however long: aiohttp's own iteration gives up at 128 KiB, and anybody may write such an object.
+
+    What a broken connection leaves of a last line is dropped; the next list brings it whole.
+    """
+    rest: list[bytes] = []
+    async for chunk in content.iter_any():
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        for other in others:
+            yield b"".join(rest)
+            rest = [other]
 
 
 def _raise_for(status: int, raw: bytes) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from modelrollout.kube.client import Gone, Kube, KubeError, Resource
 
@@ -21,10 +21,20 @@ _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 15.0
+_HEALTHY_SECONDS: Final = 5.0
+
 
 def _key(body: dict[str, Any]) -> Key:
     metadata = body["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
+
+
+def _version(body: dict[str, Any]) -> int:
+    """A resourceVersion as a number; those of one resource are comparable integers (KEP-5504)."""
+    text = str(body["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdigit() else 0
 
 
 class Reflector:
@@ -58,26 +68,35 @@ class Reflector:
         """The namespace's objects whose index label has this value."""
         return list(self._by_label.get((namespace, value), {}).values())
 
+    def learn(self, body: dict[str, Any]) -> None:
+        """Take in what the API server answered to a write of ours, which the watch will bring later.
+
+        Without this the next look could decide from a state before the write.
+        """
+        self._remember(body)
+
     async def run(self) -> None:
         """List and watch for ever; breaks are retried with growing, jittered pauses."""
-        pause = 0.2
+        loop = asyncio.get_running_loop()
+        pause = _FIRST_PAUSE
         while True:
+            begun = loop.time()
             try:
-                version = await self._list()
-                pause = 0.2
-                await self._watch(version)
-            except Gone:
-                continue
+                await self._watch(await self._list())
             except KubeError as error:
-                _log.warning("watching %s: %s; again in %.1f s", self._resource.plural, error, pause)
+                if loop.time() - begun > _HEALTHY_SECONDS:
+                    pause = _FIRST_PAUSE
+                if not isinstance(error, Gone):
+                    _log.warning("watching %s: %s; again in %.1f s", self._resource.plural, error, pause)
                 await asyncio.sleep(pause * (0.5 + random.random()))
-                pause = min(pause * 2, 15.0)
+                pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _list(self) -> str:
         query = {"labelSelector": self._selector} if self._selector else {}
         answer = await self._kube.get(self._path, **query)
         found = {_key(item): item for item in answer.get("items") or []}
-        gone = [body for key, body in self.objects.items() if key not in found]
+        listed = _version(answer)
+        gone = [body for key, body in self.objects.items() if key not in found and _version(body) <= listed]
         for body in gone:
             self._forget(body)
         for body in found.values():
@@ -89,7 +108,9 @@ class Reflector:
 
     async def _watch(self, version: str) -> None:
         """Follow the collection; when the server ends a stream, take it up where it ended."""
+        loop = asyncio.get_running_loop()
         while True:
+            begun = loop.time()
             async for event in self._kube.watch(self._path, version, self._selector):
                 body = event["object"]
                 version = body["metadata"]["resourceVersion"]
@@ -100,12 +121,16 @@ class Reflector:
                 else:
                     self._remember(body)
                 self._changed(body)
+            if loop.time() - begun < 1.0:
+                await asyncio.sleep(_FIRST_PAUSE)
 
     def _remember(self, body: dict[str, Any]) -> None:
         body["metadata"].pop("managedFields", None)
         key = _key(body)
         before = self.objects.get(key)
         if before is not None:
+            if _version(body) < _version(before):
+                return
             self._unindex(before)
         self.objects[key] = body
         value = (body["metadata"].get("labels") or {}).get(self._index)
@@ -113,8 +138,10 @@ class Reflector:
             self._by_label.setdefault((key[0], value), {})[key[1]] = body
 
     def _forget(self, body: dict[str, Any]) -> None:
-        known = self.objects.pop(_key(body), None)
-        if known is not None:
+        """Drop an object, unless a newer one has its name."""
+        known = self.objects.get(_key(body))
+        if known is not None and _version(known) <= _version(body):
+            del self.objects[_key(body)]
             self._unindex(known)
 
     def _unindex(self, body: dict[str, Any]) -> None:

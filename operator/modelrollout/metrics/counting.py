@@ -19,7 +19,17 @@ from modelrollout.api.rollout import IdentityBy, MetricIdentity
 from modelrollout.gates.evidence import Histogram
 from modelrollout.metrics.base import Arm
 
-__all__ = ["Readings", "belongs", "histogram", "identity_label", "identity_value", "increment", "increments_by_bound"]
+__all__ = [
+    "Readings",
+    "belongs",
+    "histogram",
+    "identity_label",
+    "identity_pattern",
+    "identity_value",
+    "increment",
+    "increments_by_bound",
+    "seconds_per_unit",
+]
 
 Readings = Mapping[tuple[str, str, str, str], float]
 """(namespace, pod, identity label's value, le) → value of the counter."""
@@ -37,8 +47,7 @@ def identity_label(identity: MetricIdentity) -> str:
 
 def identity_value(identity: MetricIdentity, arm: Arm) -> str:
     """What that label holds for an arm."""
-    default = "{namespace}_{service}_{port}" if identity.by is IdentityBy.SERVICE else "{revision}"
-    text = identity.value or default
+    text = _template(identity)
     for name, value in (
         ("revision", arm.revision),
         ("namespace", arm.namespace),
@@ -47,6 +56,30 @@ def identity_value(identity: MetricIdentity, arm: Arm) -> str:
     ):
         text = text.replace("{" + name + "}", value)
     return text
+
+
+def _template(identity: MetricIdentity) -> str:
+    default = "{namespace}_{service}_{port}" if identity.by is IdentityBy.SERVICE else "{revision}"
+    return identity.value or default
+
+
+def identity_pattern(identity: MetricIdentity, namespace: str) -> str:
+    """A regular expression for what the label holds for any revision of any rollout of a namespace."""
+    parts = re.split(r"\{(\w+)\}", _template(identity))
+    return "".join(
+        re.escape(part) if number % 2 == 0 else re.escape(namespace) if part == "namespace" else ".+"
+        for number, part in enumerate(parts)
+    )
+
+
+def seconds_per_unit(histogram_name: str) -> float:
+    """The unit of a histogram by its name: seconds, unless the name says milliseconds or it is one of Envoy's.
+
+    Sources: Prometheus' naming practices; Envoy's statistics ("upstream_rq_time … milliseconds"); Istio's
+    ``istio_request_duration_milliseconds``.
+    """
+    envoy = histogram_name.startswith("envoy_") and histogram_name.endswith(("_time", "_length_ms"))
+    return 0.001 if envoy or histogram_name.endswith(("_milliseconds", "_ms", "_millis")) else 1.0
 
 
 def belongs(key: tuple[str, str, str, str], identity: MetricIdentity, arm: Arm) -> bool:
@@ -105,7 +138,7 @@ def increment(by_bound: Mapping[str, float]) -> float:
     return by_bound.get("", 0.0)
 
 
-def histogram(by_bound: Mapping[str, float]) -> Histogram:
-    """The increments of a classic histogram; cumulative, ordered by bound."""
-    pairs = sorted((float(le), count) for le, count in by_bound.items() if le)
+def histogram(by_bound: Mapping[str, float], unit: float = 1.0) -> Histogram:
+    """The increments of a classic histogram; cumulative, ordered by bound. ``unit``: seconds per unit of a bound."""
+    pairs = sorted((float(le) * unit, count) for le, count in by_bound.items() if le)
     return Histogram(tuple(bound for bound, _ in pairs), tuple(count for _, count in pairs))

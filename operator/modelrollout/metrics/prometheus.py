@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
+import math
+import re
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -34,10 +36,13 @@ from modelrollout.metrics.counting import (
     belongs,
     histogram,
     identity_label,
+    identity_pattern,
     identity_value,
     increment,
     increments_by_bound,
+    seconds_per_unit,
 )
+from modelrollout.transport import words
 
 __all__ = ["Prometheus"]
 
@@ -45,6 +50,10 @@ _LOOKBACK: Final = "5m"
 _TIMEOUT_SECONDS: Final = 5.0
 _REMEMBERED: Final = 512
 _NAMES_FOR_SECONDS: Final = 60.0
+_TYPES_FOR_SECONDS: Final = 600.0
+_QUOTED: Final = re.compile(r'"(\\.|[^"\\])*"')
+_LABEL_NAME: Final = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)\s*[=!]")
+_NOT_COUNTERS: Final = frozenset({"gauge", "gaugehistogram", "summary", "info", "stateset"})
 
 
 class _SourceDownError(Exception):
@@ -78,6 +87,8 @@ class Prometheus:
         self._session: aiohttp.ClientSession | None = None
         self._answers: OrderedDict[tuple[str, datetime], asyncio.Future[Readings]] = OrderedDict()
         self._names: tuple[float, list[str]] = (0.0, [])
+        self._types: dict[str, tuple[float, frozenset[str]]] = {}
+        self._labels: dict[str, tuple[float, frozenset[str]]] = {}
         self.queries = 0
         """How many HTTP requests were sent; benchmarks read it."""
 
@@ -119,15 +130,19 @@ class Prometheus:
         counted = parse_selector(gate.ratio.good or gate.ratio.bad or "")
         total = parse_selector(gate.ratio.total)
         identity, namespace = gate.identity, candidate.namespace
-        events, everything, scraped = await asyncio.gather(
+        events, everything, scraped, counted_types, total_types = await asyncio.gather(
             self._side(counted, identity, namespace, start, end),
             self._side(total, identity, namespace, start, end),
             self._scraped(identity, namespace, start),
+            self._types_of(counted.name),
+            self._types_of(total.name),
         )
         query = _display(gate, candidate)
+        _refuse_uncountable(counted.name, counted_types)
+        _refuse_uncountable(total.name, total_types)
         problem = await self._problem(everything.after, total, identity, candidate, baseline)
-        if problem is None and counted.name != total.name and not events.after:
-            problem = await self._unknown_name(counted, namespace)
+        if problem is None and not events.after:
+            problem = await self._never_seen(counted, namespace)
         if problem is not None and problem.kind is not ProblemKind.BASELINE_MISSING:
             return GateMeasurement(problem=problem, query=query)
 
@@ -145,17 +160,20 @@ class Prometheus:
     ) -> GateMeasurement:
         identity, namespace = gate.identity, candidate.namespace
         buckets = Selector(f"{selector.name}_bucket", selector.matchers)
-        side, scraped = await asyncio.gather(
+        side, scraped, types = await asyncio.gather(
             self._side(buckets, identity, namespace, start, end, by_bound=True),
             self._scraped(identity, namespace, start),
+            self._types_of(selector.name),
         )
         query = _display(gate, candidate)
+        _refuse_bucketless(selector.name, types, bool(side.after))
+        unit = seconds_per_unit(selector.name)
         problem = await self._problem(side.after, buckets, identity, candidate, baseline)
         if problem is not None and problem.kind is not ProblemKind.BASELINE_MISSING:
             return GateMeasurement(problem=problem, query=query)
 
         def arm_histogram(arm: Arm) -> Histogram:
-            return histogram(side.gained(identity, arm, scraped, start))
+            return histogram(side.gained(identity, arm, scraped, start), unit)
 
         interval = Interval(start, end, arm_histogram(candidate), arm_histogram(baseline))
         return GateMeasurement(interval=interval, problem=problem, query=query)
@@ -170,8 +188,11 @@ class Prometheus:
         *,
         by_bound: bool = False,
     ) -> _Side:
-        extra = "" if identity.by is IdentityBy.SERVICE else f'namespace="{namespace}"'
         label = identity_label(identity)
+        by_service = identity.by is IdentityBy.SERVICE
+        extra = (
+            f"{label}=~{_quoted(identity_pattern(identity, namespace))}" if by_service else f'namespace="{namespace}"'
+        )
         groups = ["namespace", "pod", *([label] if label else []), *(["le"] if by_bound else [])]
         query = f"sum by ({', '.join(groups)}) (last_over_time({selector.promql(extra=extra)}[{_LOOKBACK}]))"
         before, after = await asyncio.gather(self._read(query, label, start), self._read(query, label, end))
@@ -205,6 +226,38 @@ class Prometheus:
             return Problem(ProblemKind.METRIC_MISSING, text)
         return await self._unknown_name(selector, candidate.namespace)
 
+    async def _never_seen(self, selector: Selector, namespace: str) -> Problem | None:
+        """Whether events that nobody has seen can happen at all: a healthy service has no series of its errors.
+
+        A name that Prometheus does not know, or a label that the metric does not have, is a slip of the pen that would
+        let every candidate pass.
+        """
+        if selector.name not in await self._all_names():
+            return await self._unknown_name(selector, namespace)
+        named = set(_LABEL_NAME.findall(_QUOTED.sub("", selector.matchers)))
+        if not named:
+            return None
+        known = await self._labels_of(selector.name)
+        unknown = sorted(named - known)
+        if not unknown or not known:
+            return None
+        has = ", ".join(sorted(known - {"__name__"}))
+        text = f"no series of {selector.name} has a label {unknown[0]} (its labels are {has})"
+        return Problem(ProblemKind.METRIC_MISSING, text)
+
+    async def _labels_of(self, name: str) -> frozenset[str]:
+        """Names of a metric's labels, at most a minute old; empty when nobody says."""
+        at, known = self._labels.get(name, (-math.inf, frozenset()))
+        if time.monotonic() - at < _NAMES_FOR_SECONDS:
+            return known
+        try:
+            async with self._http().get(f"{self._url}/api/v1/labels", params={"match[]": name}) as response:
+                labels = frozenset(str(label) for label in json.loads(await response.read())["data"])
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, LookupError, TypeError):
+            labels = known
+        self._labels[name] = (time.monotonic(), labels)
+        return labels
+
     async def _unknown_name(self, selector: Selector, namespace: str) -> Problem:
         near = difflib.get_close_matches(selector.name, await self._all_names(), n=3, cutoff=0.6)
         if selector.name in near:
@@ -222,7 +275,7 @@ class Prometheus:
         try:
             names = await asyncio.wait_for(asyncio.to_thread(_list_names, self._url, self._timeout), self._timeout)
         except Exception as error:  # the library raises what its transport raises
-            raise _SourceDownError(f"Prometheus at {self._url}: {error}") from error
+            raise _SourceDownError(f"Prometheus at {self._url} did not list its metrics: {words(error)}") from error
         self._names = (time.monotonic(), names)
         return names
 
@@ -238,16 +291,58 @@ class Prometheus:
         return await asyncio.shield(known)
 
     async def _ask(self, query: str, label: str, at: datetime) -> Readings:
+        form = {"query": query, "time": f"{at.astimezone(UTC).timestamp():.3f}", "timeout": f"{self._timeout:g}s"}
+        try:
+            async with self._http().post(f"{self._url}/api/v1/query", data=form) as response:
+                raw = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise _SourceDownError(f"Prometheus at {self._url} does not answer: {words(error)}") from error
+        return _rows(_whole_answer(raw, response.status, self._url), label)
+
+    async def _types_of(self, name: str) -> frozenset[str]:
+        """The types under which targets export a metric; empty when nobody says (not every store keeps them)."""
+        at, known = self._types.get(name, (-math.inf, frozenset()))
+        if time.monotonic() - at < (_TYPES_FOR_SECONDS if known else _NAMES_FOR_SECONDS):
+            return known
+        self._types[name] = (time.monotonic(), known)
+        try:
+            async with self._http().get(f"{self._url}/api/v1/metadata", params={"metric": name}) as response:
+                found = json.loads(await response.read())["data"].get(name) or []
+                types = frozenset(str(one["type"]) for one in found)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, LookupError, TypeError, AttributeError):
+            types = known
+        self._types[name] = (time.monotonic(), types)
+        return types
+
+    def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout))
         self.queries += 1
-        form = {"query": query, "time": f"{at.astimezone(UTC).timestamp():.3f}", "timeout": f"{self._timeout:g}s"}
-        try:
-            async with self._session.post(f"{self._url}/api/v1/query", data=form) as response:
-                raw = await response.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise _SourceDownError(f"Prometheus at {self._url} does not answer: {error or 'timed out'}") from error
-        return _rows(_whole_answer(raw, response.status, self._url), label)
+        return self._session
+
+
+def _refuse_uncountable(name: str, types: frozenset[str]) -> None:
+    if types and types <= _NOT_COUNTERS:
+        kind = sorted(types)[0]
+        raise _RefusedQueryError(f"{name} is a {kind}, but a ratio counts events: name a counter")
+    if types == {"histogram"}:
+        raise _RefusedQueryError(f"{name} is a histogram, but a ratio counts events: name {name}_count")
+
+
+def _refuse_bucketless(name: str, types: frozenset[str], has_buckets: bool) -> None:
+    if has_buckets or not types:
+        return
+    if "histogram" in types:
+        raise _RefusedQueryError(
+            f"{name} is a histogram, but no {name}_bucket is there: are only native histograms scraped? Keep the "
+            "classic ones too (always_scrape_classic_histograms)"
+        )
+    kind = sorted(types)[0]
+    raise _RefusedQueryError(f"{name} is a {kind}, but a latency needs a histogram (there is no {name}_bucket)")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 def _whole_answer(raw: bytes, status: int, url: str) -> list[dict[str, Any]]:
@@ -271,7 +366,7 @@ def _rows(result: list[dict[str, Any]], label: str) -> Readings:
     rows = {}
     for row in result:
         metric, value = row["metric"], float(row["value"][1])
-        if value == value:
+        if math.isfinite(value):
             key = (metric.get("namespace", ""), metric.get("pod", ""), metric.get(label, "") if label else "")
             rows[(*key, metric.get("le", ""))] = value
     return rows

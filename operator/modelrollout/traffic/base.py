@@ -13,10 +13,17 @@ __all__ = ["TrafficProvider"]
 class TrafficProvider(Protocol):
     """Moves weights between the Services of the revisions."""
 
-    async def observe(self, rollout: Rollout) -> RouteView:
-        """The route as the cluster shows it, with the gateway's word on it."""
+    async def observe(self, rollout: Rollout, *, first: bool) -> RouteView:
+        """The route as the cluster shows it, with the gateway's word on it.
+
+        ``first``: no revision is stable yet, so a route that serves users already must be left alone.
+        """
         ...
 
     async def apply(self, rollout: Rollout, write: SetWeights) -> None:
         """Write weights and marker in one request. A raise fails when the route changed since it was observed."""
+        ...
+
+    async def align(self, rollout: Rollout) -> None:
+        """Bring what ``spec`` says of the route besides weights in line with it. Changes nobody's share."""
         ...

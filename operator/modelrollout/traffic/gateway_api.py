@@ -45,6 +45,10 @@ class Place:
     """What the managed backends share; a multiple of 100."""
     position: int
     """Where among the rule's backends ours begin."""
+    placeholder: int = 0
+    """Weight of the user's placeholder, if it stands in the rule."""
+    filters: tuple[Body, ...] = ()
+    """Filters of the managed backends; a placeholder's are handed down to the revisions."""
 
 
 class UnusableError(Exception):
@@ -75,8 +79,11 @@ def find_place(route: Body, rollout: str, ref: RouteRef | None) -> Place:
     weights: dict[str, int] = {}
     foreign: list[Body] = []
     position, standing = None, None
+    filters: list[Body] = []
     for number, backend in enumerate(backends):
         revision = _revision_of(backend, rollout)
+        if revision or backend["name"] == placeholder:
+            filters = filters or backend.get("filters") or []
         if revision:
             weights[revision] = weights.get(revision, 0) + backend.get("weight", 1)
         elif backend["name"] == placeholder:
@@ -85,8 +92,9 @@ def find_place(route: Body, rollout: str, ref: RouteRef | None) -> Place:
             foreign.append(backend)
             continue
         position = number if position is None else position
-    total = 100 if ref is None else _total(route, weights, foreign, standing)
-    return Place(index, weights, tuple(foreign), total, len(foreign) if position is None else position)
+    total = 100 if ref is None else _total(route, ref, weights, foreign, standing)
+    first = len(foreign) if position is None else position
+    return Place(index, weights, tuple(foreign), total, first, standing or 0, tuple(filters))
 
 
 def _rule_index(rules: list[Body], rollout: str, ref: RouteRef) -> int:
@@ -110,11 +118,18 @@ def _rule_index(rules: list[Body], rollout: str, ref: RouteRef) -> int:
     return found[0]
 
 
-def _total(route: Body, weights: Mapping[str, int], foreign: list[Body], standing: int | None) -> int:
+def _total(route: Body, ref: RouteRef, weights: Mapping[str, int], foreign: list[Body], standing: int | None) -> int:
     if not foreign:
         return 100
     if standing is None:
         marked = _annotation(route).get("total")
+        if not marked and not weights:
+            others = ", ".join(str(backend["name"]) for backend in foreign)
+            missing = f"has no backend {ref.backend}" if ref.backend else "has backends of its own"
+            raise UnusableError(
+                f"the rule of HTTPRoute {ref.name} {missing} ({others}): give traffic.gatewayAPI.route.backend, the "
+                "Service in it whose weight the revisions take over"
+            )
         standing = int(marked) if marked else sum(weights.values())
     if standing < 100 or standing % 100:
         raise UnusableError(
@@ -160,7 +175,7 @@ def _marker_text(marker: Marker, total: int) -> str:
 
 def view_of(route: Body, place: Place) -> RouteView:
     """The route as the engine sees it."""
-    whole = sum(place.weights.values())
+    whole = sum(place.weights.values()) + place.placeholder
     percents = {revision: round(100 * weight / whole) if whole else 0 for revision, weight in place.weights.items()}
     state, message = _acceptance(route)
     return RouteView(state=state, weights=percents, marker=_marker(route), message=message)
@@ -170,8 +185,7 @@ def _acceptance(route: Body) -> tuple[RouteState, str]:
     """What the gateways say of this very generation of the route."""
     generation = route["metadata"].get("generation", 0)
     parents = (route.get("status") or {}).get("parents") or []
-    if not parents:
-        return RouteState.PENDING, "no gateway has taken the HTTPRoute yet: is the parentRef's Gateway there?"
+    taken = False
     for parent in parents:
         for condition in parent.get("conditions") or []:
             if condition["type"] not in ("Accepted", "ResolvedRefs"):
@@ -181,36 +195,38 @@ def _acceptance(route: Body) -> tuple[RouteState, str]:
             if condition["status"] == "False":
                 text = f"{condition['type']}=False ({condition.get('reason')}): {condition.get('message', '')}"
                 return RouteState.REJECTED, f"the gateway refuses the HTTPRoute: {text}"
+            taken = taken or condition["type"] == "Accepted"
+    if not taken:
+        return RouteState.PENDING, "no gateway has taken the HTTPRoute yet: is the parentRef's Gateway there?"
     return RouteState.ACCEPTED, ""
 
 
-def _backend(rollout: str, revision: str, weight: int) -> Body:
-    return {
-        "group": "",
-        "kind": "Service",
-        "name": child_name(rollout, revision),
-        "port": SERVICE_PORT,
-        "weight": weight,
-    }
-
-
-def _backends(rollout: str, write: SetWeights, total: int) -> list[Body]:
-    return [_backend(rollout, revision, weight * total // 100) for revision, weight in write.weights.items()]
+def _backends(rollout: str, weights: Mapping[str, int], filters: tuple[Body, ...] = ()) -> list[Body]:
+    shared: Body = {"filters": list(filters)} if filters else {}
+    return [
+        {"group": "", "kind": "Service", "name": child_name(rollout, revision), "port": SERVICE_PORT, "weight": weight}
+        | shared
+        for revision, weight in weights.items()
+    ]
 
 
 def build_route(rollout: Rollout, write: SetWeights) -> Body:
     """The operator's own HTTPRoute."""
+    return _own_route(rollout, write.weights, _marker_text(write.marker, 100))
+
+
+def _own_route(rollout: Rollout, weights: Mapping[str, int], marker: str) -> Body:
     spec = rollout.spec.traffic.gateway_api
     metadata: Body = {
         "name": rollout.name,
         "namespace": rollout.namespace,
         "labels": {"app.kubernetes.io/managed-by": "modelrollout", LABEL_NAME: rollout.name},
-        "annotations": {ANNOTATION_APPLIED: _marker_text(write.marker, 100), ANNOTATION_OWNER_UID: rollout.uid},
+        "annotations": {ANNOTATION_APPLIED: marker, ANNOTATION_OWNER_UID: rollout.uid},
     }
     if rollout.spec.deletion_policy is DeletionPolicy.DELETE:
         metadata["ownerReferences"] = [rollout.owner_reference()]
     parents = [ref.model_dump(by_alias=True, exclude_none=True) for ref in spec.parent_refs or []]
-    route: Body = {"parentRefs": parents, "rules": [{"backendRefs": _backends(rollout.name, write, 100)}]}
+    route: Body = {"parentRefs": parents, "rules": [{"backendRefs": _backends(rollout.name, weights)}]}
     if spec.hostnames:
         route["hostnames"] = list(spec.hostnames)
     return {
@@ -223,7 +239,8 @@ def build_route(rollout: Rollout, write: SetWeights) -> Body:
 
 def patch_for(route: Body, rollout: Rollout, place: Place, write: SetWeights) -> list[Body]:
     """JSON patch that replaces the managed backends of one rule of a user's route."""
-    ours = _backends(rollout.name, write, place.total)
+    raw = {revision: weight * place.total // 100 for revision, weight in write.weights.items()}
+    ours = _backends(rollout.name, raw, place.filters)
     foreign = list(place.foreign)
     backends = [*foreign[: place.position], *ours, *foreign[place.position :]]
     ops: list[Body] = [
@@ -250,7 +267,7 @@ class GatewayApiTraffic:
         self._kube = kube
         self._routes = routes
 
-    async def observe(self, rollout: Rollout) -> RouteView:
+    async def observe(self, rollout: Rollout, *, first: bool) -> RouteView:
         """The route as the cluster shows it."""
         ref = rollout.spec.traffic.gateway_api.route
         route = self._routes.get(rollout.namespace, ref.name if ref else rollout.name)
@@ -269,7 +286,7 @@ class GatewayApiTraffic:
             place = find_place(route, rollout.name, ref)
         except UnusableError as error:
             return RouteView(state=RouteState.UNUSABLE, message=str(error))
-        if ref is not None and not place.weights and rollout.status.stable is None:
+        if ref is not None and not place.weights and first:
             serving = await self._serving(rollout, route, place)
             if serving:
                 return RouteView(state=RouteState.IN_USE, message=serving)
@@ -291,23 +308,58 @@ class GatewayApiTraffic:
     async def apply(self, rollout: Rollout, write: SetWeights) -> None:
         """Write weights and marker; a lowering is repeated until it is through."""
         ref = rollout.spec.traffic.gateway_api.route
-        name = ref.name if ref else rollout.name
-        path = HTTP_ROUTES.path(rollout.namespace, name)
-        known = self._routes.get(rollout.namespace, name)
         if ref is None:
-            body = build_route(rollout, write)
-            if write.raises and known is not None:
-                body["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
-            await self._kube.apply(path, body, urgent=not write.raises)
+            await self._apply_own(rollout, build_route(rollout, write), careful=write.raises)
             return
+        path = HTTP_ROUTES.path(rollout.namespace, ref.name)
+        known = self._routes.get(rollout.namespace, ref.name)
         if known is None:
-            raise NotFound(404, f"there is no HTTPRoute {name}")
+            raise NotFound(404, f"there is no HTTPRoute {ref.name}")
         for attempt in range(_ATTEMPTS):
-            ops = patch_for(known, rollout, find_place(known, rollout.name, ref), write)
             try:
-                await self._kube.json_patch(path, ops, urgent=not write.raises)
+                ops = patch_for(known, rollout, find_place(known, rollout.name, ref), write)
+                self._routes.learn(await self._kube.json_patch(path, ops, urgent=not write.raises))
                 return
             except ConflictError:
                 if write.raises or attempt == _ATTEMPTS - 1:
                     raise
                 known = await self._kube.get(path)
+            except UnusableError as error:
+                raise ConflictError(409, str(error)) from error
+
+    async def align(self, rollout: Rollout) -> None:
+        """Parents, host names and ownership of the operator's own route, as ``spec`` has them now."""
+        if rollout.spec.traffic.gateway_api.route is not None:
+            return
+        route = self._routes.get(rollout.namespace, rollout.name)
+        if route is None or "deletionTimestamp" in route["metadata"] or _marker(route) is None:
+            return
+        if (route["metadata"].get("labels") or {}).get(LABEL_NAME) != rollout.name:
+            return
+        weights = find_place(route, rollout.name, None).weights
+        wanted = _own_route(rollout, weights, route["metadata"]["annotations"][ANNOTATION_APPLIED])
+        if weights and _outline(route, rollout.name) != _outline(wanted, rollout.name):
+            await self._apply_own(rollout, wanted, careful=True)
+
+    async def _apply_own(self, rollout: Rollout, body: Body, *, careful: bool) -> None:
+        """Server-side apply of the own route; ``careful``: only if nobody changed it since it was observed."""
+        known = self._routes.get(rollout.namespace, rollout.name)
+        if careful and known is not None:
+            body["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
+        path = HTTP_ROUTES.path(rollout.namespace, rollout.name)
+        self._routes.learn(await self._kube.apply(path, body, urgent=not careful))
+
+
+def _outline(route: Body, rollout: str) -> tuple[object, ...]:
+    """What of the own route follows from ``spec`` alone, and what nobody else may add to it."""
+    metadata, spec = route["metadata"], route["spec"]
+    rules = spec.get("rules") or [{}]
+    ours = [one for one in rules[0].get("backendRefs") or [] if _revision_of(one, rollout)]
+    return (
+        spec.get("parentRefs"),
+        spec.get("hostnames") or [],
+        len(rules),
+        len(rules[0].get("backendRefs") or []) - len(ours),
+        sorted(owner["uid"] for owner in metadata.get("ownerReferences") or []),
+        (metadata.get("annotations") or {}).get(ANNOTATION_OWNER_UID),
+    )

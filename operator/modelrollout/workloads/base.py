@@ -42,3 +42,7 @@ class WorkloadProvider(Protocol):
     async def delete(self, rollout: Rollout, revision: str) -> None:
         """Remove a revision's objects."""
         ...
+
+    async def align(self, rollout: Rollout) -> None:
+        """Bring what goes with the ModelRollout when it is deleted in line with ``spec``. Restarts no pod."""
+        ...

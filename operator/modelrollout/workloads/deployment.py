@@ -8,6 +8,7 @@ away what serves users.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from datetime import UTC, datetime
 from typing import Any
@@ -56,6 +57,10 @@ def _metadata(rollout: Rollout, revision: str, role: Role) -> Body:
 def owned(rollout: Rollout, role: Role) -> bool:
     """Whether objects of this role go with the ModelRollout."""
     return role is not Role.STABLE or rollout.spec.deletion_policy is DeletionPolicy.DELETE
+
+
+def _owners(rollout: Rollout, role: Role) -> Body:
+    return {"ownerReferences": [rollout.owner_reference()] if owned(rollout, role) else []}
 
 
 def _selector(rollout: Rollout, revision: str) -> dict[str, str]:
@@ -203,12 +208,23 @@ class DeploymentWorkload:
         """Make the Service and the Deployment of a revision from ``spec``."""
         await self._kube.apply(self._path(SERVICES, rollout, revision), build_service(rollout, revision, role))
         body = build_deployment(rollout, revision, role, replicas)
-        await self._kube.apply(self._path(DEPLOYMENTS, rollout, revision), body)
+        self._deployments.learn(await self._kube.apply(self._path(DEPLOYMENTS, rollout, revision), body))
 
     async def scale(self, rollout: Rollout, revision: str, replicas: int) -> None:
         """Set the replicas through the scale subresource."""
-        path = DEPLOYMENTS.path(rollout.namespace, child_name(rollout.name, revision), "scale")
-        await self._kube.merge_patch(path, {"spec": {"replicas": replicas}})
+        name = child_name(rollout.name, revision)
+        path = DEPLOYMENTS.path(rollout.namespace, name, "scale")
+        answer = await self._kube.merge_patch(path, {"spec": {"replicas": replicas}})
+        known = self._deployments.get(rollout.namespace, name)
+        if known is not None:
+            version = answer["metadata"]["resourceVersion"]
+            self._deployments.learn(
+                known
+                | {
+                    "metadata": known["metadata"] | {"resourceVersion": version},
+                    "spec": known["spec"] | {"replicas": replicas},
+                }
+            )
 
     async def set_role(self, rollout: Rollout, revision: str, role: Role, at: datetime) -> None:
         """Write the role, and since when, on both objects; the stable ones are freed from garbage collection."""
@@ -218,19 +234,29 @@ class DeploymentWorkload:
             annotations[ANNOTATION_PROMOTED_AT] = stamp
         elif role is Role.RETIRED:
             annotations[ANNOTATION_RETIRED_AT] = stamp
-        patch = {
-            "metadata": {
-                "labels": {LABEL_ROLE: str(role)},
-                "annotations": annotations,
-                "ownerReferences": [rollout.owner_reference()] if owned(rollout, role) else [],
-            }
-        }
-        for resource in (SERVICES, DEPLOYMENTS):
-            try:
-                await self._kube.merge_patch(self._path(resource, rollout, revision), patch)
-            except NotFound:
-                if resource is DEPLOYMENTS:
-                    raise
+        metadata = {"labels": {LABEL_ROLE: str(role)}, "annotations": annotations, **_owners(rollout, role)}
+        await self._patch_metadata(rollout, revision, metadata)
+
+    async def align(self, rollout: Rollout) -> None:
+        """Owner references as ``spec.deletionPolicy`` has them now, and of this ModelRollout, not of an earlier one."""
+        for deployment in self._deployments.labelled(rollout.namespace, rollout.name):
+            metadata = deployment["metadata"]
+            revision, role = metadata["labels"].get(LABEL_REVISION), metadata["labels"].get(LABEL_ROLE)
+            if not revision or role not in list(Role) or "deletionTimestamp" in metadata:
+                continue
+            wanted = _owners(rollout, Role(role))
+            found = [owner.get("uid") for owner in metadata.get("ownerReferences") or []]
+            claimed = (metadata.get("annotations") or {}).get(ANNOTATION_OWNER_UID)
+            if found != [owner["uid"] for owner in wanted["ownerReferences"]] or claimed != rollout.uid:
+                annotations = {ANNOTATION_OWNER_UID: rollout.uid}
+                await self._patch_metadata(rollout, revision, {"annotations": annotations, **wanted})
+
+    async def _patch_metadata(self, rollout: Rollout, revision: str, metadata: Body) -> None:
+        """The Service first: the Deployment is the witness that both were written."""
+        with contextlib.suppress(NotFound):
+            await self._kube.merge_patch(self._path(SERVICES, rollout, revision), {"metadata": metadata})
+        path = self._path(DEPLOYMENTS, rollout, revision)
+        self._deployments.learn(await self._kube.merge_patch(path, {"metadata": metadata}))
 
     async def delete(self, rollout: Rollout, revision: str) -> None:
         """Remove the Deployment and the Service."""
