@@ -240,6 +240,8 @@ class ModelRolloutStatus(ApiModel):
     """The stable revision's pods at the start of the rollout; it keeps at least as many while it lasts."""
     gates: list[GateStatus] = Field(default_factory=list, max_length=20)
     """What is known of each gate."""
+    pods_missing_since: Time | None = None
+    """Since when the candidate has fewer ready pods than it was given; not counted while there is no room for them."""
     breach_since: Time | None = None
     """Since when a gate has been breached (see evaluation.minBreachTime)."""
     evaluated_at: Time | None = None

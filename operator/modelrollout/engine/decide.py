@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from modelrollout.api.enums import Phase, Reason
 from modelrollout.engine import capacity, humans, identity, progress, report, rollback, routing
-from modelrollout.engine.draft import Draft
-from modelrollout.engine.evidence import take_evidence
+from modelrollout.engine.draft import Draft, forget_times_to_come
+from modelrollout.engine.evidence import follow_gate_edits, take_evidence
 from modelrollout.engine.model import Decision, Input, RouteState
 
 __all__ = ["decide"]
@@ -27,8 +27,11 @@ __all__ = ["decide"]
 def decide(i: Input) -> Decision:
     """What to do now about one ModelRollout."""
     d = Draft(input=i, status=i.status)
+    forget_times_to_come(d)
     identity.find_stable(d)
+    progress.adopt_promotion(d)
     routing.note_what_was_applied(d)
+    follow_gate_edits(d)
     take_evidence(d)
     humans.listen(d)
     _act(d)
@@ -57,7 +60,7 @@ def _act(d: Draft) -> None:
         rollback.supersede(d, target)
     elif _stalled(d, target):
         pass
-    elif d.candidate != target:
+    elif d.candidate != target or d.status.phase is Phase.ROLLING_BACK:
         progress.begin(d, target)
     else:
         progress.go_on(d)

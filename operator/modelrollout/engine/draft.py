@@ -15,7 +15,7 @@ from modelrollout.api.grammar import parse_duration
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.engine.model import Action, Event, Input, RevisionView
 
-__all__ = ["Draft"]
+__all__ = ["Draft", "forget_times_to_come"]
 
 
 @dataclass
@@ -28,7 +28,6 @@ class Draft:
     then: list[Action] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     wake: list[float] = field(default_factory=list)
-    measure: bool = False
     seeing: bool = False
     """Whether fresh metrics of every gate were read in this very call."""
     catastrophe: str = ""
@@ -86,3 +85,19 @@ class Draft:
     def since(self, at: datetime | None) -> float:
         """Seconds since a time; 0 for None and for times in the future (the clock was set back)."""
         return 0.0 if at is None else max(0.0, (self.now - at) / timedelta(seconds=1))
+
+
+def forget_times_to_come(d: Draft) -> None:
+    """After the clock was set back, whatever status says will have happened happened now, so that nothing waits for
+    the old clock to be caught up."""
+    now, step = d.now, d.status.step
+    for name in ("evaluated_at", "breach_since", "draining_since", "pods_missing_since"):
+        at = getattr(d.status, name)
+        if at is not None and at > now:
+            d.set(**{name: now})
+    if d.status.blind is not None and d.status.blind.since > now:
+        d.set(blind=d.status.blind.model_copy(update={"since": now}))
+    if step is not None:
+        late = {n: now for n in ("since", "serving_since", "credited_at") if (at := getattr(step, n)) and at > now}
+        if late:
+            d.set(step=step.model_copy(update=late))

@@ -8,7 +8,7 @@ step's start.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from modelrollout.api.enums import Phase, Reason, Verdict
@@ -27,6 +27,7 @@ __all__ = [
     "Plan",
     "define",
     "definition_hash",
+    "follow_gate_edits",
     "measurement_plan",
     "requests_seen",
     "seconds_until_due",
@@ -35,7 +36,9 @@ __all__ = [
     "warm_from",
 ]
 
+_CLOCKS_DIFFER_BY = timedelta(seconds=30)
 _MEASURED_PHASES = (Phase.STARTING, Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.ROLLING_BACK)
+_NOT_READ = GateMeasurement()
 _REASONS = {
     ProblemKind.SOURCE_DOWN: Reason.METRICS_UNAVAILABLE,
     ProblemKind.CANDIDATE_MISSING: Reason.CANDIDATE_NOT_MEASURED,
@@ -73,27 +76,30 @@ def define(gate: Gate) -> Definition:
 
 def definition_hash(gate: Gate) -> str:
     """Changes when the gate's metric, limit or identity does: then what was earned so far means something else."""
-    return hashlib.sha256(gate.model_dump_json(by_alias=True, exclude={"name"}).encode()).hexdigest()[:12]
+    said = gate.model_dump_json(by_alias=True, exclude={"name"}, exclude_defaults=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 def warm_from(i: Input, status: ModelRolloutStatus) -> datetime | None:
     """From when the candidate is judged in this step: its weight in effect, its youngest pod ready, and warm.
 
-    Pods that are started for the next step do not set this one back: the next raise has a warm-up of its own.
+    Pods that are started for the next step do not set this one back: the next raise has a warm-up of its own. Nor does
+    a time further in the future than clocks of one cluster differ.
     """
     step, candidate = status.step, status.candidate
     if step is None or step.serving_since is None or candidate is None:
         return None
     base = step.serving_since
     view = i.revisions.get(candidate.revision)
-    if view is not None and view.youngest_ready_at is not None and not (step.done or step.skipped):
-        base = max(base, view.youngest_ready_at)
+    ready_at = view.youngest_ready_at if view is not None and not (step.done or step.skipped) else None
+    if ready_at is not None and ready_at <= i.now + _CLOCKS_DIFFER_BY:
+        base = max(base, ready_at)
     return base + timedelta(seconds=Draft.seconds(i.spec.warmup))
 
 
-def _judged_from(i: Input, gate: Gate) -> datetime | None:
+def _judged_from(i: Input, status: ModelRolloutStatus, gate: Gate) -> datetime | None:
     """Like :func:`warm_from`, and with late labels in."""
-    warm = warm_from(i, i.status)
+    warm = warm_from(i, status)
     lag = Draft.seconds(gate.labels_within) if gate.labels_within else 0.0
     return None if warm is None else warm + timedelta(seconds=lag)
 
@@ -114,12 +120,19 @@ def measurement_plan(i: Input, *, delay: float) -> Plan | None:
         return Plan({gate.name: end - interval for gate in i.spec.gates}, end) if last is None else None
     if end - last < interval:
         return None
-    known = {gate.name: gate.definition for gate in status.gates}
+    known = {gate.name: gate for gate in status.gates}
     starts = {}
     for gate in i.spec.gates:
-        start = _judged_from(i, gate) if known.get(gate.name) != definition_hash(gate) else None
+        start = _judged_from(i, status, gate) if _is_read_anew(status, gate, known.get(gate.name)) else None
         starts[gate.name] = last if start is None else min(start, last)
     return Plan(starts, end)
+
+
+def _is_read_anew(status: ModelRolloutStatus, gate: Gate, known: GateStatus | None) -> bool:
+    """Whether a gate is read from the beginning of the step: it was edited, or nothing has been counted yet."""
+    if status.weight == 0 or (status.weight == 100 and define(gate).limit.relative):
+        return False
+    return known is None or not known.checkpoint or known.definition != definition_hash(gate)
 
 
 def seconds_until_due(i: Input, *, delay: float) -> float | None:
@@ -131,6 +144,25 @@ def seconds_until_due(i: Input, *, delay: float) -> float | None:
         return 0.0
     passed = (i.now - status.evaluated_at).total_seconds()
     return max(0.0, Draft.seconds(i.spec.evaluation.interval) + delay - passed)
+
+
+def follow_gate_edits(d: Draft) -> None:
+    """A gate that ``spec`` names no more is forgotten, and an edited one is undecided until it is read anew."""
+    if not d.status.candidate:
+        return
+    wanted = {gate.name: definition_hash(gate) for gate in d.input.spec.gates}
+    if not wanted and d.status.blind is not None:
+        d.set(blind=None)
+    edited = "its definition was edited: judged anew from the beginning of the step"
+    gates = [
+        gate
+        if gate.definition == wanted[gate.name]
+        else gate.model_copy(update={"verdict": Verdict.TOO_EARLY, "message": edited, "shared": False})
+        for gate in d.status.gates
+        if gate.name in wanted
+    ]
+    if gates != d.status.gates:
+        d.set(gates=gates)
 
 
 def take_evidence(d: Draft) -> None:
@@ -145,11 +177,18 @@ def take_evidence(d: Draft) -> None:
     problems: list[tuple[Reason, str]] = []
     unsure = False
     for gate in d.input.spec.gates:
-        seen = measurement.gates.get(gate.name, GateMeasurement())
-        problem = down or _lasting(d, gate, seen.problem)
         before = known.get(gate.name)
+        seen = measurement.gates.get(gate.name, _NOT_READ)
         if before is not None and before.definition != definition_hash(gate):
-            before = None
+            before, seen = None, replace(seen, interval=None)  # perhaps still what the old definition asked for
+        if before is None and seen.interval is None and seen.problem is None:
+            unsure = True
+            gates.append(_early(d, gate, None, seen))
+            continue
+        seen = _without_unneeded_problem(d, gate, seen)
+        if seen.interval is not None and d.status.weight > 0:
+            _look_for_catastrophe(d, define(gate), seen.interval)
+        problem = down or _lasting(d, gate, seen.problem)
         if problem is not None:
             problems.append((_REASONS[problem.kind], problem.message if down else f"{gate.name}: {problem.message}"))
             gates.append(_blind(d, gate, before, problem, seen.query))
@@ -164,6 +203,17 @@ def take_evidence(d: Draft) -> None:
     d.seeing = not problems and not unsure
     if d.status.phase is not Phase.ROLLING_BACK:
         _note_blindness(d, problems)
+
+
+def _without_unneeded_problem(d: Draft, gate: Gate, seen: GateMeasurement) -> GateMeasurement:
+    """A missing baseline is no problem for a gate that needs none."""
+    missing = seen.problem is not None and seen.problem.kind is ProblemKind.BASELINE_MISSING
+    return replace(seen, problem=None) if missing and not _needs_baseline(d, gate) else seen
+
+
+def _needs_baseline(d: Draft, gate: Gate) -> bool:
+    step = d.status.step
+    return define(gate).limit.relative and d.status.weight < 100 and (step is None or step.weight < 100)
 
 
 def _no_baseline_yet(d: Draft, gate: Gate, problem: Problem | None) -> bool:
@@ -183,13 +233,10 @@ def _lasting(d: Draft, gate: Gate, problem: Problem | None) -> Problem | None:
     if problem is None or problem.kind in (ProblemKind.SOURCE_DOWN, ProblemKind.MISCONFIGURED):
         return problem
     step = d.status.step
-    baseline_matters = define(gate).limit.relative and (step is None or step.weight < 100)
-    if problem.kind is ProblemKind.BASELINE_MISSING and not baseline_matters:
-        return None
     since = step.serving_since if step and step.serving_since else step.since if step else None
     if d.status.weight == 0 and problem.kind is ProblemKind.CANDIDATE_MISSING:
         return None
-    if d.status.weight == 0 and not baseline_matters:
+    if d.status.weight == 0 and not _needs_baseline(d, gate):
         return None
     grace = max(d.seconds(d.input.spec.warmup), 4.0 * d.interval, 10.0)
     return problem if d.since(since) > grace else None
@@ -245,11 +292,9 @@ def _early(d: Draft, gate: Gate, before: GateStatus | None, seen: GateMeasuremen
 def _judged(d: Draft, gate: Gate, before: GateStatus | None, seen: GateMeasurement) -> GateStatus:
     """The gate's status after one more interval. The candidate serves, and the gate was measured."""
     definition = define(gate)
-    if seen.interval is not None:
-        _look_for_catastrophe(d, definition, seen.interval)
     if definition.limit.relative and d.status.weight == 100:
         return _without_baseline(d, gate, before, seen.query)
-    start = _judged_from(d.input, gate)
+    start = _judged_from(d.input, d.status, gate)
     state = load(before.checkpoint if before else "", definition)
     if seen.interval is not None and start is not None and seen.interval.start >= start:
         state = fold(state, seen.interval)
@@ -276,7 +321,8 @@ def _without_baseline(d: Draft, gate: Gate, before: GateStatus | None, query: st
     """At 100 % there is no baseline: a relative gate keeps its last verdict."""
     message = "NoBaseline: at 100 % nobody is left to compare with; the last verdict stands"
     if before is None or before.verdict in (Verdict.TOO_EARLY, Verdict.BLIND):
-        return _with_verdict(d, before, _blank(gate, before, Verdict.NO_HARM_SEEN, message, query))
+        message = "NoBaseline: at 100 % nobody is left to compare with; nothing was decided before"
+        return _with_verdict(d, before, _blank(gate, before, Verdict.TOO_EARLY, message, query))
     return before if before.message.startswith("NoBaseline") else before.model_copy(update={"message": message})
 
 

@@ -53,7 +53,9 @@ def listen(d: Draft) -> None:
 def _hear(d: Draft, human: Human) -> tuple[DecisionState, str]:
     if human.created < d.input.created:
         return DecisionState.EXPIRED, "it is older than the ModelRollout"
-    if d.now > human.expires:
+    marker = d.input.route.marker
+    begun = marker is not None and marker.decision == human.uid
+    if d.now > human.expires and not begun:
         return DecisionState.EXPIRED, f"it could not be acted on before {human.expires:%H:%M:%S} UTC"
     if d.input.deleting:
         return DecisionState.REFUSED, "the ModelRollout is being deleted"
@@ -77,7 +79,11 @@ def _pause(d: Draft, human: Human) -> str:
     version = _on_trial(d, human)
     comment = f": {human.comment}" if human.comment else ""
     message = f"paused by {human.author or 'a decision'}{comment}"
-    d.set(paused=Pause(reason=Reason.PAUSED_BY_DECISION, at=d.now, message=message[:1024]))
+    step = d.status.step
+    d.set(
+        paused=Pause(reason=Reason.PAUSED_BY_DECISION, at=d.now, message=message[:1024]),
+        step=step.model_copy(update={"skipped": False}) if step is not None else None,
+    )
     return f"version {version} stays at {d.status.weight} %"
 
 
@@ -129,7 +135,9 @@ def _undo(d: Draft, human: Human) -> str:
     pinned = (
         None if revision == d.input.target.revision else Pinned(revision=revision, instead_of=d.input.target.revision)
     )
-    d.set(pinned=pinned)
+    failed = d.status.failed
+    d.set(pinned=pinned, failed=None if failed is not None and failed.revision == revision else failed)
+    d.decision = human.uid
     return f"back to revision {revision}, until spec names another version"
 
 

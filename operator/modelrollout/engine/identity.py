@@ -6,14 +6,14 @@ and re-apply, a restore or a re-creation while production goes on serving. Statu
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from modelrollout.api.enums import Role
+from modelrollout.api.enums import Reason, Role
 from modelrollout.api.status import RevisionRef
 from modelrollout.engine.draft import Draft
-from modelrollout.engine.model import RevisionView
+from modelrollout.engine.model import RevisionView, SetRole
 
-__all__ = ["find_stable", "kept_revisions", "ref", "wanted"]
+__all__ = ["find_stable", "forget_lost_stable", "kept_revisions", "promotion_time", "ref", "wanted"]
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -28,13 +28,35 @@ def ref(d: Draft, revision: str, since: datetime | None) -> RevisionRef:
 
 
 def find_stable(d: Draft) -> None:
-    """The revision labelled stable; of several (a crash in the middle of a promotion) the one promoted last."""
+    """The revision labelled stable; of several (a crash in the middle of a promotion) the one promoted last.
+
+    What status remembers of a later promotion stands: labels are written before status, so they can only be seen late.
+    """
     stable = [view for view in d.input.revisions.values() if view.role is Role.STABLE]
     if not stable:
         return
     newest = max(stable, key=lambda view: (view.promoted_at or _NEVER, view.revision))
-    if newest.revision != d.stable:
-        d.set(stable=ref(d, newest.revision, newest.promoted_at))
+    if newest.revision == d.stable:
+        return
+    since = d.status.stable.since if d.status.stable else None
+    if since is not None and since > (newest.promoted_at or _NEVER) and d.view(d.stable) is not None:
+        d.then.append(SetRole(d.stable, Role.STABLE, since))
+        return
+    d.set(stable=ref(d, newest.revision, newest.promoted_at))
+
+
+def promotion_time(d: Draft) -> datetime:
+    """Now, but after every earlier promotion, also when the clock was set back: the last one must stay the last."""
+    earlier = [view.promoted_at for view in d.input.revisions.values() if view.promoted_at is not None]
+    return max([d.now, *(at + timedelta(milliseconds=1) for at in earlier)])
+
+
+def forget_lost_stable(d: Draft) -> None:
+    """A stable revision without objects serves nobody: what is named next is deployed like a first one."""
+    if d.stable and d.view(d.stable) is None and d.status.weight == 0:
+        message = f"the objects of the stable revision {d.stable} are gone: what spec names is deployed without steps"
+        d.event(Reason.STABLE_MISSING, message, warning=True)
+        d.set(stable=None)
 
 
 def wanted(d: Draft) -> str:

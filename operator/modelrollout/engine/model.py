@@ -263,5 +263,3 @@ class Decision:
     events: tuple[Event, ...]
     requeue_after: float | None
     """Seconds until the next look even if nothing happens; None when only a change matters."""
-    measure: bool = False
-    """Whether the next look needs the metrics."""

@@ -7,17 +7,18 @@ once the pods can carry it and this very look at the metrics was a seeing one.
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
 from modelrollout.api.enums import Outcome, Phase, Reason, Role, Verdict
 from modelrollout.api.grammar import format_duration
-from modelrollout.api.rollout import Scaling
-from modelrollout.api.status import HistoryEntry, Pause, StepStatus
+from modelrollout.api.rollout import OnBlind, Scaling
+from modelrollout.api.status import GateStatus, Pause, StepStatus
 from modelrollout.engine import identity, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import split_is_off, warm_from
-from modelrollout.engine.model import RouteState, SetRole
+from modelrollout.engine.model import RevisionView, RouteState, SetRole
 
-__all__ = ["begin", "go_on", "is_fast", "may_raise", "pods_for"]
+__all__ = ["adopt_promotion", "begin", "go_on", "is_fast", "judged_anew", "may_raise", "pods_for", "ready_to_carry"]
 
 _FORGOTTEN = {"checkpoint": "", "samples": 0, "baseline_samples": 0, "verdict": Verdict.TOO_EARLY, "shared": False}
 _PASSING = (Verdict.NO_HARM_SEEN, Verdict.PROVEN)
@@ -37,9 +38,16 @@ def pods_for(d: Draft, weight: int) -> int:
     return min(workload.replicas, max(2, math.ceil(workload.replicas * weight / 100)))
 
 
+def ready_to_carry(d: Draft, weight: int) -> bool:
+    """Whether the candidate's pods that are ready now can carry a weight."""
+    view = d.view(d.candidate)
+    return view is not None and view.ready >= pods_for(d, weight)
+
+
 def begin(d: Draft, target: str) -> None:
     """A new candidate: against the same stable, from the first step."""
-    if d.candidate:
+    identity.forget_lost_stable(d)
+    if d.candidate and d.status.phase is not Phase.ROLLING_BACK:
         rollback.record(d, Outcome.SUPERSEDED, Reason.SUPERSEDED, f"revision {target} was named in its stead")
     first_of = len(d.input.spec.steps)
     d.set(
@@ -50,6 +58,7 @@ def begin(d: Draft, target: str) -> None:
         stable_replicas=_stable_pods(d),
         gates=[],
         evaluated_at=None,
+        pods_missing_since=None,
         breach_since=None,
         blind=None,
         failed=None,
@@ -75,6 +84,7 @@ def _stable_pods(d: Draft) -> int:
 
 def go_on(d: Draft) -> None:
     """One look at a candidate on its way."""
+    identity.forget_lost_stable(d)
     _note_pause_in_spec(d)
     if _broken_pods(d) or _breached(d):
         return
@@ -98,19 +108,37 @@ def _note_pause_in_spec(d: Draft) -> None:
 
 def _broken_pods(d: Draft) -> bool:
     view = d.view(d.candidate)
+    if view is None and d.stable and d.status.weight > 0:
+        rollback.roll_back(d, Reason.PODS_FAILING, "its Deployment was deleted while it had traffic")
+        return True
     if view is None:
         return False
     if view.failure:
         reason = Reason.PODS_FAILING if d.status.weight > 0 else Reason.FAILED_TO_START
         rollback.roll_back(d, reason, view.failure)
         return True
-    deadline = d.seconds(d.input.spec.workload.progress_deadline)
-    started = view.progress_at or (d.status.step.since if d.status.step else None)
-    late = view.ready < view.desired and not view.waiting and d.since(started) > deadline
-    if late:
-        message = f"{view.ready} of {view.desired} pods ready, and no progress for {format_duration(d.since(started))}"
-        rollback.roll_back(d, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
-    return late
+    since = _note_missing_pods(d, view)
+    if since is None:
+        return False
+    patience = d.seconds(d.input.spec.evaluation.min_breach_time)
+    if d.stable and d.status.weight > 0 and view.ready == 0 and d.since(since) >= patience:
+        rollback.roll_back(d, Reason.PODS_FAILING, f"none of its {view.desired} pods is ready, and it has traffic")
+        return True
+    stuck = d.since(max(since, view.progress_at or since))
+    if stuck <= d.seconds(d.input.spec.workload.progress_deadline):
+        return False
+    message = f"{view.ready} of {view.desired} pods ready, and no progress for {format_duration(stuck)}"
+    rollback.roll_back(d, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+    return True
+
+
+def _note_missing_pods(d: Draft, view: RevisionView) -> datetime | None:
+    """Since when pods are missing; None when none is. Pods that were just asked for are given their time anew, and
+    time without room for them does not count."""
+    missing = view.ready < view.desired
+    since = None if not missing else d.now if view.waiting else d.status.pods_missing_since or d.now
+    d.set(pods_missing_since=since)
+    return since
 
 
 def _breached(d: Draft) -> bool:
@@ -118,7 +146,7 @@ def _breached(d: Draft) -> bool:
         rollback.roll_back(d, Reason.CATASTROPHE, d.catastrophe)
         return True
     mismatch = bool(split_is_off(d))
-    relative = {gate.name for gate in d.input.spec.gates if "baseline" in (gate.at_most or gate.at_least or "")}
+    relative = _relative_gates(d)
     breached = [
         gate
         for gate in d.status.gates
@@ -129,29 +157,48 @@ def _breached(d: Draft) -> bool:
         return False
     since = d.status.breach_since or d.now
     d.set(breach_since=since)
-    left = d.seconds(d.input.spec.evaluation.min_breach_time) - d.since(since)
+    patience = d.seconds(d.input.spec.evaluation.min_breach_time)
+    left = patience - d.since(since)
     if left > 0:
         d.wake_in(left)
         return False
+    if patience > 0 and (d.status.evaluated_at or since) <= since:
+        return False  # one look is not enough, however long ago it was
     worst = breached[0]
     message = f"{worst.name}: {worst.message}; {worst.samples} samples against {worst.baseline_samples}"
     rollback.roll_back(d, Reason.GATE_BREACHED, message)
     return True
 
 
-def may_raise(d: Draft) -> str:
-    """Why the weight must not go up now; empty when it may. A human's promotion overrules all but missing pods."""
-    if d.human_raise or (d.status.step is not None and d.status.step.skipped):
-        return ""
+def _relative_gates(d: Draft) -> set[str]:
+    return {gate.name for gate in d.input.spec.gates if "baseline" in (gate.at_most or gate.at_least or "")}
+
+
+def _by_a_human(d: Draft) -> bool:
+    """Whether someone said `promote`, which overrules a pause in spec and missing metrics."""
+    return d.human_raise or (d.status.step is not None and d.status.step.skipped)
+
+
+def _stopped(d: Draft) -> str:
+    """What stops every movement upward, also the last one, of stable's role; empty when nothing does."""
     if d.input.frozen:
         return f"frozen: {d.input.frozen}"
+    if _by_a_human(d):
+        return ""
     if d.status.paused is not None or d.input.spec.paused:
         return "paused"
     if d.status.blind is not None:
         return f"no metrics: {d.status.blind.message}"
-    if d.input.spec.gates and not d.seeing:
-        return "waiting for a fresh look at the metrics"
     return ""
+
+
+def may_raise(d: Draft) -> str:
+    """Why the weight must not go up now; empty when it may. A human's promotion overrules all but a freeze and
+    missing pods."""
+    why = _stopped(d)
+    if not why and d.input.spec.gates and not d.seeing and not _by_a_human(d):
+        return "waiting for a fresh look at the metrics"
+    return why
 
 
 def _held_back(d: Draft, why: str) -> tuple[Phase, Reason, str, str]:
@@ -184,7 +231,7 @@ def _ready_for(d: Draft, weight: int) -> bool:
     """Whether the candidate's pods can carry a weight; says why not when they cannot."""
     view = d.view(d.candidate)
     needed = pods_for(d, weight)
-    if view is not None and view.ready >= needed:
+    if ready_to_carry(d, weight):
         return True
     have = view.ready if view is not None else 0
     if view is not None and view.waiting:
@@ -204,22 +251,27 @@ def _start(d: Draft) -> None:
     steps = d.input.spec.steps
     if not _ready_for(d, steps[0].weight):
         return
-    in_route = d.input.route.state is RouteState.ACCEPTED and d.candidate in d.input.route.weights
-    if not in_route:
-        message = d.input.route.message or "waiting for the gateway to accept the route with the candidate at weight 0"
-        reason = Reason.ROUTE_NOT_ACCEPTED if d.input.route.state is RouteState.REJECTED else Reason.WAITING_FOR_ROUTE
-        d.say(Phase.STARTING, reason, message, "then the first step")
+    if not _in_route(d):
+        _wait_for_route(d)
         return
     _enter(d, 1)
     _step(d)
 
 
+def _in_route(d: Draft) -> bool:
+    """Whether the gateway knows the candidate, at whatever weight."""
+    return d.input.route.state is RouteState.ACCEPTED and d.candidate in d.input.route.weights
+
+
+def _wait_for_route(d: Draft) -> None:
+    message = d.input.route.message or "waiting for the gateway to accept the route with the candidate at weight 0"
+    reason = Reason.ROUTE_NOT_ACCEPTED if d.input.route.state is RouteState.REJECTED else Reason.WAITING_FOR_ROUTE
+    d.say(Phase.STARTING, reason, message, "then its first traffic")
+
+
 def _enter(d: Draft, number: int) -> None:
     """Enter a step; its weight follows when the pods can carry it."""
     step = d.input.spec.steps[number - 1]
-    keep = step.weight == 100
-    relative = {gate.name for gate in d.input.spec.gates if "baseline" in (gate.at_most or gate.at_least or "")}
-    gates = [gate if keep and gate.name in relative else gate.model_copy(update=_FORGOTTEN) for gate in d.status.gates]
     d.set(
         step=StepStatus(
             number=number,
@@ -229,9 +281,19 @@ def _enter(d: Draft, number: int) -> None:
             since=d.now,
             hold_seconds=d.seconds(step.hold),
         ),
-        gates=gates,
+        gates=judged_anew(d, step.weight),
         phase=Phase.PROGRESSING,
     )
+
+
+def judged_anew(d: Draft, weight: int) -> list[GateStatus]:
+    """The gates when another weight begins: counts of different splits are never mixed. At 100 % nobody is left to
+    compare with, so relative gates keep the verdict that brought the candidate there."""
+    kept = _relative_gates(d) if weight == 100 else set()
+    return [
+        gate if gate.name in kept and gate.verdict in _PASSING else gate.model_copy(update=_FORGOTTEN)
+        for gate in d.status.gates
+    ]
 
 
 def _step(d: Draft) -> None:
@@ -269,9 +331,17 @@ def _raise_to(d: Draft, weight: int) -> bool:
         return False
     if not _ready_for(d, weight):
         return False
+    if weight <= d.status.weight:
+        return True  # the steps were edited below the weight that it has: an edit never lowers it
     step = d.status.step
     anew = step.model_copy(update={"serving_since": None}) if step is not None else None
-    d.set(weight=weight, peak_weight=max(d.status.peak_weight, weight), step=anew)
+    d.set(
+        weight=weight,
+        peak_weight=max(d.status.peak_weight, weight),
+        step=anew,
+        gates=judged_anew(d, weight),
+        breach_since=None,
+    )
     d.event(Reason.RAISING_WEIGHT, f"version {_version(d)} gets {weight} % of the traffic")
     return True
 
@@ -305,7 +375,9 @@ def _why_not_counting(d: Draft, in_effect: bool) -> tuple[Reason, str] | None:
     warm = warm_from(d.input, d.status) or d.now
     if not in_effect:
         return Reason.WAITING_FOR_ROUTE, d.input.route.message or "the weight asked is not in effect"
-    if view is None or view.ready < pods_for(d, d.status.weight):
+    if view is not None and view.waiting and not ready_to_carry(d, d.status.weight):
+        return Reason.WAITING_FOR_CAPACITY, view.waiting
+    if not ready_to_carry(d, d.status.weight):
         return Reason.STARTING_PODS, "not all of the candidate's pods are ready"
     if d.now < warm:
         return Reason.WARMING_UP, f"warming up for {format_duration((warm - d.now).total_seconds())} more"
@@ -332,8 +404,8 @@ def _hold(d: Draft, waiting: tuple[Reason, str] | None) -> None:
     step = d.status.step
     assert step is not None
     if d.input.frozen or d.status.paused is not None or d.status.blind is not None:
-        _retreat_if_asked(d)
-        d.say(*_held_back(d, ""))
+        if not _retreat_if_asked(d):
+            d.say(*_held_back(d, ""))
         return
     if waiting is not None:
         d.say(Phase.PROGRESSING, waiting[0], waiting[1], f"then {_left(step)} of the hold at {step.weight} %")
@@ -343,17 +415,28 @@ def _hold(d: Draft, waiting: tuple[Reason, str] | None) -> None:
         message = f"{breached.name} is breached and is being confirmed: {breached.message}"
         d.say(Phase.PROGRESSING, Reason.HOLDING, message, "rolled back if it lasts (evaluation.minBreachTime)")
         return
-    open_gates = [gate for gate in d.status.gates if gate.verdict not in _PASSING]
-    if step.held_seconds < step.hold_seconds or (d.input.spec.gates and not d.status.gates):
+    undecided = _undecided(d)
+    if step.held_seconds < step.hold_seconds:
         message = f"version {_version(d)} has {d.status.weight} % of the traffic and holds"
         d.say(Phase.PROGRESSING, Reason.HOLDING, message, _what_comes(d, step))
-    elif open_gates:
-        gate = open_gates[0]
-        message = f"the hold is over, but {gate.name} is not decided: {gate.message}"
+    elif undecided:
+        message = f"the hold is over, but {undecided} is not decided"
         d.say(Phase.PROGRESSING, Reason.TOO_EARLY, message, "goes on when every gate has enough samples")
     else:
         d.set(step=step.model_copy(update={"done": True}))
         _next_step(d)
+
+
+def _undecided(d: Draft) -> str:
+    """The first gate that does not hold yet, with the reason; empty when all do. At 100 % relative gates can say no
+    more, and hold nothing up."""
+    known = {gate.name: gate for gate in d.status.gates}
+    silent = _relative_gates(d) if d.status.weight == 100 else set()
+    for gate in d.input.spec.gates:
+        found = known.get(gate.name)
+        if gate.name not in silent and (found is None or found.verdict not in _PASSING):
+            return f"{gate.name} ({found.message})" if found is not None and found.message else gate.name
+    return ""
 
 
 def _left(step: StepStatus) -> str:
@@ -366,13 +449,15 @@ def _what_comes(d: Draft, step: StepStatus) -> str:
     return f"{what} in {_left(step)} if the gates hold"
 
 
-def _retreat_if_asked(d: Draft) -> None:
+def _retreat_if_asked(d: Draft) -> bool:
     """With ``onBlind: retreat``: after blindTimeout the traffic goes back, and the way up begins anew when it sees."""
     blind, policy = d.status.blind, d.input.spec.evaluation
-    if blind is None or policy.on_blind.value != "retreat" or d.status.weight == 0:
-        return
-    if d.since(blind.since) >= d.seconds(policy.blind_timeout):
-        rollback.retreat(d, Reason.METRICS_UNAVAILABLE, "retreated to weight 0: " + blind.message)
+    if blind is None or policy.on_blind is not OnBlind.RETREAT or d.status.weight == 0:
+        return False
+    if d.since(blind.since) < d.seconds(policy.blind_timeout):
+        return False
+    rollback.retreat(d, Reason.METRICS_UNAVAILABLE, "retreated to weight 0: " + blind.message)
+    return True
 
 
 def _next_step(d: Draft) -> None:
@@ -383,7 +468,7 @@ def _next_step(d: Draft) -> None:
         d.set(phase=Phase.PROMOTING)
         _promote(d)
         return
-    weight = d.input.spec.steps[step.number].weight
+    weight = max(d.status.weight, d.input.spec.steps[step.number].weight)
     why = may_raise(d)
     if why:
         d.say(*_held_back(d, why))
@@ -399,15 +484,18 @@ def _next_step(d: Draft) -> None:
 
 def _promote(d: Draft) -> None:
     """All traffic to the candidate, then the role of stable, then the old stable steps down."""
-    phase = Phase.STARTING if is_fast(d) else Phase.PROMOTING
-    if not is_fast(d) and d.status.weight < 100:
-        why = may_raise(d)
-        if why:
-            d.say(*_held_back(d, why))
-            d.set(phase=Phase.PAUSED if d.status.paused else Phase.PROMOTING)
-            return
+    fast = is_fast(d)
+    phase = Phase.STARTING if fast else Phase.PROMOTING
+    why = _why_not_promoting(d, fast=fast)
+    if why:
+        d.say(*_held_back(d, why))
+        d.set(phase=Phase.PAUSED if d.status.paused and not d.input.frozen else phase)
+        return
     if not _ready_for(d, 100):
         d.set(phase=phase)
+        return
+    if fast and d.stable and d.status.weight == 0 and not _in_route(d):
+        _wait_for_route(d)
         return
     if d.input.route.state is RouteState.REJECTED and d.status.weight == 100:
         d.say(phase, Reason.ROUTE_NOT_ACCEPTED, d.input.route.message, "correct the Gateway or spec.traffic")
@@ -421,34 +509,48 @@ def _promote(d: Draft) -> None:
     _become_stable(d)
 
 
+def _why_not_promoting(d: Draft, *, fast: bool) -> str:
+    """Why the last movement must wait. The fast track asks for no metrics and minds neither a freeze nor spec.paused:
+    it restores what served before. A pause that a human put on this very candidate stops it too."""
+    if fast:
+        paused = d.status.paused
+        return "" if paused is None or paused.reason is Reason.PAUSED_BY_SPEC else "paused"
+    return may_raise(d) if d.status.weight < 100 else _stopped(d)
+
+
+def adopt_promotion(d: Draft) -> None:
+    """The candidate's own objects say that it is stable: its promotion, which a crash kept out of status."""
+    if d.candidate and d.candidate == d.stable:
+        _record_promotion(d, Reason.PROMOTED, f"version {_version(d)} serves all traffic")
+
+
 def _become_stable(d: Draft) -> None:
     old, new = d.stable, d.candidate
     reason = Reason.FIRST_REVISION if not old else Reason.REVERTED_TO_PREVIOUS if is_fast(d) else Reason.PROMOTED
     message = f"version {_version(d)} serves all traffic"
     if reason is Reason.FIRST_REVISION:
         message += "; it is the first one, so there were no steps"
-    d.first.append(SetRole(new, Role.STABLE, d.now))
-    entry = HistoryEntry(
-        revision=new,
-        version=_version(d),
-        outcome=Outcome.PROMOTED,
-        reason=reason,
-        message=message,
-        started_at=d.status.candidate.since if d.status.candidate else None,
-        ended_at=d.now,
-        weight=100,
-    )
+    at = identity.promotion_time(d)
+    d.first.append(SetRole(new, Role.STABLE, at))
+    d.set(stable=identity.ref(d, new, at))
+    _record_promotion(d, reason, message)
+    if not old:
+        d.set(draining_since=None)
+    rollback.say_stable(d, reason, message)
+
+
+def _record_promotion(d: Draft, reason: Reason, message: str) -> None:
+    d.set(peak_weight=100)
+    rollback.record(d, Outcome.PROMOTED, reason, message)
     d.set(
-        stable=identity.ref(d, new, d.now),
         candidate=None,
         step=None,
         weight=0,
-        draining_since=d.now if old else None,
-        history=[entry, *d.status.history][:10],
+        draining_since=d.now,
         paused=None,
+        pods_missing_since=None,
         breach_since=None,
         blind=None,
         stable_replicas=0,
     )
     d.event(reason, message)
-    rollback.say_stable(d, reason, message)

@@ -61,6 +61,7 @@ def _take_traffic_away(d: Draft) -> None:
     d.set(
         weight=0,
         paused=None,
+        pods_missing_since=None,
         breach_since=None,
         blind=None,
         draining_since=d.now if had else d.status.draining_since,
@@ -86,13 +87,16 @@ def roll_back(d: Draft, reason: Reason, message: str) -> None:
 
 def retreat(d: Draft, reason: Reason, message: str) -> None:
     """Take all traffic from the candidate but keep it: the way up begins anew from the first step."""
+    blind = d.status.blind
     _take_traffic_away(d)
     d.set(
         step=StepStatus(number=0, of=len(d.input.spec.steps), name="start", since=d.now),
         evaluated_at=None,
         gates=[],
+        blind=blind,
     )
     d.event(reason, message, warning=True)
+    d.say(Phase.STARTING, reason, message, "goes up again from the first step when the metrics return")
 
 
 def supersede(d: Draft, target: str) -> None:
@@ -110,12 +114,17 @@ def _drained(d: Draft) -> bool:
     """Whether the candidate answers nobody any more, as far as can be known."""
     if d.status.draining_since is None:
         return True
+    if not d.stable:
+        return True
     waited, delay = d.since(d.status.draining_since), d.seconds(d.input.spec.drain_delay)
     if waited < delay:
         d.wake_in(delay - waited)
         return False
-    if not d.input.spec.gates or d.input.route.weights.get(d.candidate, 0) > 0:
-        return not d.input.spec.gates
+    if d.input.route.weights.get(d.candidate, 0) > 0:
+        d.wake_in(d.interval)
+        return False
+    if not d.input.spec.gates:
+        return True
     requests = requests_seen(d.input.measurement, d.status.draining_since)
     if requests is None:
         d.wake_in(d.interval)
@@ -133,13 +142,13 @@ def _drained(d: Draft) -> bool:
 
 def settle_on_stable(d: Draft) -> None:
     """``spec`` (or an undo) names what is stable: whatever else was on trial ends, at once and without analysis."""
-    if d.candidate == d.stable:
-        record(d, Outcome.PROMOTED, Reason.PROMOTED, "it serves all traffic")
-        d.set(candidate=None, step=None, weight=0, draining_since=d.now)
     if d.candidate:
         _revert(d)
         return
-    reason = d.status.history[0].reason if d.status.history else Reason.SERVING
+    last = d.status.history[0] if d.status.history else None
+    reason = Reason.SERVING if last is None else Reason.REVERTED_TO_STABLE
+    if last is not None and last.outcome is Outcome.PROMOTED:
+        reason = last.reason
     d.set(failed=None, observed_revision=d.input.target.revision)
     version = d.status.stable.version if d.status.stable else ""
     say_stable(d, reason, f"version {version} serves all traffic")
@@ -201,3 +210,5 @@ def leave(d: Draft) -> None:
     safe = d.input.route.weights.get(d.candidate, 0) == 0 or not d.stable
     if d.input.has_finalizer and safe:
         d.then.append(SetFinalizer(False))
+    elif not safe:
+        d.wake_in(1.0)

@@ -33,7 +33,14 @@ def note_what_was_applied(d: Draft) -> None:
     seen, written = route.weights.get(d.candidate, 0), route.marker.weights.get(d.candidate, 0)
     if seen < written and seen < d.status.weight:
         message = f"someone lowered the candidate's weight from {written} % to {seen} % on the route"
-        d.set(weight=seen, paused=Pause(reason=Reason.PAUSED_BY_OUTSIDE_EDIT, at=d.now, message=message))
+        step = d.status.step
+        d.set(
+            weight=seen,
+            paused=Pause(reason=Reason.PAUSED_BY_OUTSIDE_EDIT, at=d.now, message=message),
+            step=step.model_copy(update={"serving_since": None, "skipped": False}) if step is not None else None,
+            gates=progress.judged_anew(d, seen),
+            breach_since=None,
+        )
         d.event(Reason.PAUSED_BY_OUTSIDE_EDIT, message, warning=True)
 
 
@@ -65,7 +72,7 @@ def _desired(d: Draft) -> dict[str, int]:
         if left > 0:
             d.wake_in(left)
             desired |= {revision: 0 for revision in observed if revision not in desired and d.view(revision)}
-        elif not candidate:
+        elif d.status.phase is not Phase.ROLLING_BACK:
             d.set(draining_since=None)
     return desired
 
@@ -75,8 +82,7 @@ def _may_join(d: Draft) -> bool:
     view = d.view(d.candidate)
     if view is None or d.status.phase is Phase.ROLLING_BACK:
         return False
-    weight = 100 if progress.is_fast(d) else d.input.spec.steps[0].weight
-    return view.ready >= progress.pods_for(d, weight)
+    return progress.ready_to_carry(d, 100 if progress.is_fast(d) else d.input.spec.steps[0].weight)
 
 
 def shift(d: Draft) -> None:
@@ -85,37 +91,48 @@ def shift(d: Draft) -> None:
     if not desired or d.input.route.state in (RouteState.IN_USE, RouteState.UNUSABLE):
         return
     _guard_deletion(d, desired)
-    if desired == dict(observed) and d.input.route.state is not RouteState.MISSING:
+    share = observed.get(d.candidate, 0)
+    raises = bool(d.stable and d.candidate) and desired.get(d.candidate, 0) > share
+    lowers = any(desired.get(revision, 0) < had for revision, had in observed.items() if revision != d.stable)
+    if raises and (lowers or not _may_go_up_now(d)):
+        desired |= {d.stable: 100 - share, d.candidate: share}
+        raises = False
+        if lowers:
+            d.wake_in(0.05)
+    if desired == dict(observed) and d.input.route.state is not RouteState.MISSING and not _marker_is_history(d):
         return
-    new = d.candidate or d.stable
-    raises = bool(d.stable) and desired.get(d.candidate, 0) > observed.get(d.candidate, 0) and bool(d.candidate)
-    if raises and not _may_go_up_now(d):
-        if observed and sum(observed.values()) == 100 and d.stable in observed:
-            return
-        desired, raises = {d.stable: 100, d.candidate: 0}, False
     marker = Marker(
         weights=desired,
-        revision=new,
-        reason=str(_why(d)),
+        revision=d.candidate or d.stable,
+        reason=str(_why(d, lowered=desired.get(d.candidate, 0) < share)),
         message=d.status.message[:300],
         decision=d.decision,
     )
-    write = SetWeights(desired, marker, raises)
-    lowers = any(desired.get(revision, 0) < share for revision, share in observed.items() if revision != d.stable)
-    (d.first if lowers or not raises else d.then).append(write)
+    (d.then if raises else d.first).append(SetWeights(desired, marker, raises))
 
 
 def _may_go_up_now(d: Draft) -> bool:
-    """Whether the candidate's share may rise in this very write: never blindly, and never right after a restart."""
-    if progress.is_fast(d):
-        return True
-    return not progress.may_raise(d)
+    """Whether the candidate's share may rise in this very write: never blindly, right after a restart, or onto pods
+    that are not there."""
+    if not progress.ready_to_carry(d, d.status.weight):
+        return False
+    return progress.is_fast(d) or not progress.may_raise(d)
 
 
-def _why(d: Draft) -> Reason:
+def _marker_is_history(d: Draft) -> bool:
+    """Whether the marker still tells of a lowering after which the same candidate begins anew: it must not be taken
+    for an unrecorded one once the weight has been raised again."""
+    marker = d.input.route.marker
+    begins = bool(d.candidate) and d.status.weight == 0 and d.status.phase is not Phase.ROLLING_BACK
+    return begins and marker is not None and marker.revision == d.candidate and marker.reason in _LOWERED_BY_US
+
+
+def _why(d: Draft, *, lowered: bool) -> Reason:
     failed = d.status.failed
     if failed is not None and failed.revision == d.candidate:
         return failed.reason
+    if not lowered and d.status.reason in _LOWERED_BY_US:
+        return Reason.WAITING_FOR_ROUTE
     return d.status.reason
 
 

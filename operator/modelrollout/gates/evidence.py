@@ -51,7 +51,9 @@ class Histogram:
         return self.counts[-1] if self.counts else 0.0
 
     def slower_than(self, bound: float) -> Counts:
-        """Requests slower than one of the histogram's own bounds."""
+        """Requests slower than one of the histogram's own bounds; none is slower than infinity."""
+        if bound == float("inf"):
+            return Counts(0.0, self.total)
         return Counts(self.total - self.counts[self.bounds.index(bound)], self.total)
 
     def bound_at_or_above(self, limit: float) -> float:
