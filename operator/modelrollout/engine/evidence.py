@@ -254,9 +254,11 @@ def _note_blindness(d: Draft, problems: list[tuple[Reason, str]]) -> None:
     if blind is None:
         d.event(reason, f"the weight is held: {text}", warning=True)
         blind = Blind(since=d.now, reason=reason, message=text[:1024])
-    elif not blind.alerted and d.since(blind.since) >= d.seconds(d.input.spec.evaluation.blind_timeout):
-        d.event(reason, f"still no metrics after blindTimeout: {text}", warning=True)
-        blind = blind.model_copy(update={"alerted": True, "message": text[:1024]})
+    else:
+        blind = blind.model_copy(update={"reason": reason, "message": text[:1024]})
+        if not blind.alerted and d.since(blind.since) >= d.seconds(d.input.spec.evaluation.blind_timeout):
+            d.event(reason, f"still no metrics after blindTimeout: {text}", warning=True)
+            blind = blind.model_copy(update={"alerted": True})
     d.set(blind=blind)
 
 
