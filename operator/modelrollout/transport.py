@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import aiohttp
 
 __all__ = ["words"]
@@ -10,7 +12,8 @@ __all__ = ["words"]
 def words(error: BaseException) -> str:
     """What a transport's error says to people; aiohttp's own texts name sockets and ssl contexts."""
     if isinstance(error, aiohttp.ClientConnectorError):
-        return (error.os_error.strerror or str(error.os_error)).lower()
+        number = error.os_error.errno
+        return os.strerror(number).lower() if number else str(error.os_error)
     if isinstance(error, TimeoutError):
         return "timed out"
     return str(error) or type(error).__name__

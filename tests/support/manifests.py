@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from localcluster import LocalCluster, eventually
+from localcluster import LocalCluster
 from tests.support.operator import ROOT
 
 Body = dict[str, Any]
@@ -85,37 +85,3 @@ def host(namespace: str, name: str = "ranker") -> str:
 def apply(cluster: LocalCluster, body: Body) -> None:
     """kubectl apply."""
     cluster.kubectl("apply", "-f", "-", input=json.dumps(body))
-
-
-def get(cluster: LocalCluster, namespace: str, kind: str = "mro", name: str = "ranker") -> Body:
-    """One object; empty when it is not there."""
-    found = cluster.kubectl("get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found").stdout
-    return dict(json.loads(found)) if found.strip() else {}
-
-
-def status(cluster: LocalCluster, namespace: str, name: str = "ranker") -> Body:
-    """Status of a rollout."""
-    return dict(get(cluster, namespace, name=name).get("status") or {})
-
-
-def reach(cluster: LocalCluster, namespace: str, phase: str, *, timeout: float = 60.0, name: str = "ranker") -> Body:
-    """Wait for a phase; the status."""
-
-    def there() -> Body | None:
-        found = status(cluster, namespace, name)
-        assert found.get("phase") == phase, f"{found.get('phase')} {found.get('reason')}: {found.get('message')}"
-        return found
-
-    return eventually(there, f"phase {phase}", timeout=timeout, interval=0.2) or {}
-
-
-def decide(cluster: LocalCluster, namespace: str, action: str, **fields: Any) -> str:
-    """Create a RolloutDecision; its name."""
-    body = {
-        "apiVersion": "modelrollout.io/v1alpha1",
-        "kind": "RolloutDecision",
-        "metadata": {"generateName": f"ranker-{action}-", "namespace": namespace},
-        "spec": {"rollout": "ranker", "action": action, "author": "kim"} | fields,
-    }
-    made = cluster.kubectl("create", "-f", "-", "-o", "json", input=json.dumps(body)).stdout
-    return str(json.loads(made)["metadata"]["name"])

@@ -1,6 +1,9 @@
 """A model server whose faults are set by its environment; runs in pods as ``python -m tests.support.model_server``.
 
 ERRORS, CLICKS: shares; DELAY_MS: of every answer; START_MS: before it is ready; CRASH: exits at once with that text.
+
+Plain asyncio and nothing else: dozens of these start in a test run, and importing an HTTP library takes them longer
+than everything else together.
 """
 
 from __future__ import annotations
@@ -10,8 +13,6 @@ import os
 import random
 import sys
 from collections import Counter
-
-from aiohttp import web
 
 BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, float("inf"))
 
@@ -23,12 +24,14 @@ class Model:
         self.errors = float(os.environ.get("ERRORS", "0"))
         self.clicks = float(os.environ.get("CLICKS", "0.3"))
         self.delay = float(os.environ.get("DELAY_MS", "0")) / 1000
+        self.revision = os.environ.get("MODEL_REVISION", "")
+        self.version = os.environ.get("MODEL_VERSION", "")
         self.codes: Counter[str] = Counter()
         self.buckets = [0] * len(BOUNDS)
         self.seconds = 0.0
         self.clicked = 0
 
-    async def answer(self, _: web.Request) -> web.Response:
+    async def answer(self) -> tuple[int, str]:
         """One answer to a user."""
         begun = asyncio.get_running_loop().time()
         if self.delay:
@@ -40,13 +43,13 @@ class Model:
         self.seconds += taken
         for number, bound in enumerate(BOUNDS):
             self.buckets[number] += taken <= bound
-        headers = {"x-model-revision": os.environ.get("MODEL_REVISION", "")}
-        return web.Response(status=code, text=os.environ.get("MODEL_VERSION", ""), headers=headers)
+        return code, self.version
 
-    async def metrics(self, _: web.Request) -> web.Response:
+    def metrics(self) -> str:
         """What Prometheus scrapes."""
+        revision = f'model_revision="{self.revision}"'
         lines = ["# TYPE ranker_requests_total counter"]
-        lines += [f'ranker_requests_total{{code="{code}"}} {count}' for code, count in self.codes.items()]
+        lines += [f'ranker_requests_total{{code="{code}",{revision}}} {count}' for code, count in self.codes.items()]
         lines.append("# TYPE ranker_request_seconds histogram")
         for bound, count in zip(BOUNDS, self.buckets, strict=True):
             name = "+Inf" if bound == float("inf") else f"{bound:g}"
@@ -55,11 +58,29 @@ class Model:
         lines += ["# TYPE ranker_impressions_total counter", f"ranker_impressions_total {self.buckets[-1]}"]
         lines += ["# TYPE ranker_clicks_total counter", f"ranker_clicks_total {self.clicked}"]
         lines += ["# TYPE ranker_temperature gauge", "ranker_temperature 1"]
-        return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+        return "\n".join(lines) + "\n"
 
-    async def ready(self, _: web.Request) -> web.Response:
-        """Readiness."""
-        return web.Response(text="ok")
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, kept open; requests without a body."""
+        try:
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                path = request.split(b" ", 2)[1].split(b"?")[0]
+                if path == b"/metrics":
+                    code, text = 200, self.metrics()
+                elif path == b"/ready":
+                    code, text = 200, "ok"
+                else:
+                    code, text = await self.answer()
+                body = text.encode()
+                head = (
+                    f"HTTP/1.1 {code} X\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {len(body)}\r\n"
+                )
+                writer.write(f"{head}x-model-revision: {self.revision}\r\n\r\n".encode() + body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
 
 
 async def main() -> None:
@@ -67,13 +88,8 @@ async def main() -> None:
     if "CRASH" in os.environ:
         sys.exit(os.environ["CRASH"])
     await asyncio.sleep(float(os.environ.get("START_MS", "0")) / 1000)
-    model = Model()
-    app = web.Application()
-    app.add_routes([web.get("/metrics", model.metrics), web.get("/ready", model.ready), web.get("/", model.answer)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, os.environ["POD_IP"], 8080).start()
-    await asyncio.Event().wait()
+    server = await asyncio.start_server(Model().serve, os.environ["POD_IP"], 8080)
+    await server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from localcluster import LocalCluster, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
+_WORKS = "the copies are filled; working"
 
 
 class Operator:
@@ -40,17 +42,37 @@ class Operator:
         command = [sys.executable, "-m", "modelrollout.controller"]
         command += ["--kubeconfig", str(self.kubeconfig), "--prometheus-url", self._cluster.prometheus_url]
         command += ["--metrics-delay", "1"]
-        environment = os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}"}
-        before = self.log().count("working")
+        environment = os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONFAULTHANDLER": "1"}
+        before = self.log().count(_WORKS)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=ROOT)
-        eventually(lambda: self.log().count("working") > before, f"the operator to work; {self.log()[-2000:]}")
+        try:
+            eventually(lambda: self.log().count(_WORKS) > before, "the operator to work", timeout=60)
+        except AssertionError as error:
+            self._process.send_signal(signal.SIGABRT)  # the fault handler writes where every thread is
+            self._process.wait()
+            raise AssertionError(f"{error}; its log ends with: {self.log()[-4000:]}") from error
 
     def kill(self) -> None:
         """kill -9."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._process = None
+
+    def stop(self) -> int:
+        """SIGTERM, as in a rolling update; its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(timeout=30)
+        self._process = None
+        return code
+
+    @property
+    def memory_mib(self) -> float:
+        """Resident memory."""
+        fields = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").split("VmRSS:")[1].split()
+        return int(fields[0]) / 1024
 
     def log(self) -> str:
         """All that it wrote."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from types import TracebackType
 
@@ -19,6 +20,8 @@ class Users:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self.revisions: Counter[str] = Counter()
         self.codes: Counter[int] = Counter()
+        self.answers: list[tuple[float, str, int]] = []
+        """Time (epoch), revision and HTTP status of every answer."""
 
     @property
     def lost(self) -> int:
@@ -50,8 +53,10 @@ class Users:
         try:
             async with session.get(self._url, headers={"Host": self._host}) as response:
                 await response.read()
+                revision = response.headers.get("x-model-revision", "")
                 self.codes[response.status] += 1
-                self.revisions[response.headers.get("x-model-revision", "")] += 1
+                self.revisions[revision] += 1
+                self.answers.append((time.time(), revision, response.status))
         except (TimeoutError, aiohttp.ClientError):
             self.codes[0] += 1
 

@@ -49,8 +49,7 @@ __all__ = ["Prometheus"]
 _LOOKBACK: Final = "5m"
 _TIMEOUT_SECONDS: Final = 5.0
 _REMEMBERED: Final = 512
-_NAMES_FOR_SECONDS: Final = 60.0
-_TYPES_FOR_SECONDS: Final = 600.0
+_KNOWN_FOR_SECONDS: Final = 60.0
 _QUOTED: Final = re.compile(r'"(\\.|[^"\\])*"')
 _LABEL_NAME: Final = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)\s*[=!]")
 _NOT_COUNTERS: Final = frozenset({"gauge", "gaugehistogram", "summary", "info", "stateset"})
@@ -87,8 +86,7 @@ class Prometheus:
         self._session: aiohttp.ClientSession | None = None
         self._answers: OrderedDict[tuple[str, datetime], asyncio.Future[Readings]] = OrderedDict()
         self._names: tuple[float, list[str]] = (0.0, [])
-        self._types: dict[str, tuple[float, frozenset[str]]] = {}
-        self._labels: dict[str, tuple[float, frozenset[str]]] = {}
+        self._known: dict[tuple[str, str], tuple[float, asyncio.Future[object]]] = {}
         self.queries = 0
         """How many HTTP requests were sent; benchmarks read it."""
 
@@ -246,17 +244,9 @@ class Prometheus:
         return Problem(ProblemKind.METRIC_MISSING, text)
 
     async def _labels_of(self, name: str) -> frozenset[str]:
-        """Names of a metric's labels, at most a minute old; empty when nobody says."""
-        at, known = self._labels.get(name, (-math.inf, frozenset()))
-        if time.monotonic() - at < _NAMES_FOR_SECONDS:
-            return known
-        try:
-            async with self._http().get(f"{self._url}/api/v1/labels", params={"match[]": name}) as response:
-                labels = frozenset(str(label) for label in json.loads(await response.read())["data"])
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, LookupError, TypeError):
-            labels = known
-        self._labels[name] = (time.monotonic(), labels)
-        return labels
+        """Names of a metric's labels; empty when nobody says."""
+        found = await self._look_up("labels", "match[]", name)
+        return frozenset(str(label) for label in found) if isinstance(found, list) else frozenset()
 
     async def _unknown_name(self, selector: Selector, namespace: str) -> Problem:
         near = difflib.get_close_matches(selector.name, await self._all_names(), n=3, cutoff=0.6)
@@ -270,7 +260,7 @@ class Prometheus:
     async def _all_names(self) -> list[str]:
         """Names of all metrics, at most a minute old; empty when they cannot be listed."""
         at, names = self._names
-        if time.monotonic() - at < _NAMES_FOR_SECONDS and names:
+        if time.monotonic() - at < _KNOWN_FOR_SECONDS and names:
             return names
         try:
             names = await asyncio.wait_for(asyncio.to_thread(_list_names, self._url, self._timeout), self._timeout)
@@ -301,18 +291,25 @@ class Prometheus:
 
     async def _types_of(self, name: str) -> frozenset[str]:
         """The types under which targets export a metric; empty when nobody says (not every store keeps them)."""
-        at, known = self._types.get(name, (-math.inf, frozenset()))
-        if time.monotonic() - at < (_TYPES_FOR_SECONDS if known else _NAMES_FOR_SECONDS):
-            return known
-        self._types[name] = (time.monotonic(), known)
+        found = await self._look_up("metadata", "metric", name)
+        entries = found.get(name) if isinstance(found, dict) else None
+        return frozenset(str(one.get("type", "")) for one in entries or []) - {"", "unknown"}
+
+    async def _look_up(self, what: str, parameter: str, name: str) -> object:
+        """What is known *about* a metric, at most a minute old; None when nobody says. Never an obstacle."""
+        at, known = self._known.get((what, name), (-math.inf, None))
+        if known is None or time.monotonic() - at >= _KNOWN_FOR_SECONDS:
+            known = asyncio.ensure_future(self._fetch(what, {parameter: name}))
+            self._known[what, name] = (time.monotonic(), known)
+        return await asyncio.shield(known)
+
+    async def _fetch(self, what: str, query: dict[str, str]) -> object:
         try:
-            async with self._http().get(f"{self._url}/api/v1/metadata", params={"metric": name}) as response:
-                found = json.loads(await response.read())["data"].get(name) or []
-                types = frozenset(str(one["type"]) for one in found)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, LookupError, TypeError, AttributeError):
-            types = known
-        self._types[name] = (time.monotonic(), types)
-        return types
+            async with self._http().get(f"{self._url}/api/v1/{what}", params=query) as response:
+                answer = json.loads(await response.read())
+                return answer.get("data") if isinstance(answer, dict) else None
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            return None
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
