@@ -232,6 +232,8 @@ def _lasting(d: Draft, gate: Gate, problem: Problem | None) -> Problem | None:
     """The problem, if it is one: right after a raise, series that are not there yet are only early."""
     if problem is None or problem.kind in (ProblemKind.SOURCE_DOWN, ProblemKind.MISCONFIGURED):
         return problem
+    if d.status.blind is not None and d.status.weight == 0 and d.status.peak_weight > 0:
+        return problem  # after a retreat nothing but an answer is a reason to go up again
     step = d.status.step
     since = step.serving_since if step and step.serving_since else step.since if step else None
     if d.status.weight == 0 and problem.kind is ProblemKind.CANDIDATE_MISSING:

@@ -65,7 +65,8 @@ def _desired(d: Draft) -> dict[str, int]:
     desired: dict[str, int] = {}
     if stable:
         desired[stable] = 100 - (weight if candidate else 0)
-    if candidate and (weight > 0 or (stable and (candidate in observed or _may_join(d)))):
+    there = d.view(candidate) is not None
+    if candidate and (weight > 0 or (stable and there and (candidate in observed or _may_join(d)))):
         desired[candidate] = weight
     if stable and d.status.draining_since is not None:
         left = d.seconds(d.input.spec.drain_delay) - d.since(d.status.draining_since)

@@ -1,0 +1,106 @@
+"""What must be true of every write, whatever happened before: watched at the moment it is made."""
+
+from __future__ import annotations
+
+import math
+
+from modelrollout.api.enums import Action as Verb
+from modelrollout.api.enums import Reason
+from modelrollout.api.rollout import DeletionPolicy, Scaling
+from modelrollout.engine.model import Action, Create, Decision, Input, Scale, SetWeights
+from modelrollout.engine.rollback import LATCHED
+from tests.support.world import World
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """Looks at every effect of a world's operator and at the world after it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.latched = ""
+        """A revision that was taken back and that nobody asked for again."""
+        self.stale = False
+        """The present look sees an older state."""
+        self._rollout: tuple[str, str] = ("", "")
+        self._stable_pods = 0
+        world.watchers.append(self._on_effect)
+
+    def asked_anew(self) -> None:
+        """The spec was edited, or someone said retry or undo."""
+        self.latched = ""
+
+    def _on_effect(self, world: World, seen: Input, decision: Decision, action: Action) -> None:
+        self._note_rollout(seen, decision)
+        if isinstance(action, SetWeights):
+            self._weights(world, seen, decision, action)
+        elif isinstance(action, Scale):
+            self._scale(world, decision, action)
+
+    def _note_rollout(self, seen: Input, decision: Decision) -> None:
+        stable, candidate = decision.status.stable, decision.status.candidate
+        rollout = (stable.revision if stable else "", candidate.revision if candidate else "")
+        if rollout != self._rollout:
+            self._rollout = rollout
+            view = seen.revisions.get(rollout[0])
+            self._stable_pods = view.desired if view is not None and candidate else 0
+
+    def _weights(self, world: World, seen: Input, decision: Decision, action: SetWeights) -> None:
+        weights = action.weights
+        assert sum(weights.values()) == 100, f"weights sum to {sum(weights.values())}"
+        if not self.stale:
+            made = {one.revision for one in decision.then if isinstance(one, Create)}  # a lost stable one, made again
+            assert set(weights) <= set(world.deployments) | made, "a weight names a revision that does not exist"
+        if action.marker.reason in LATCHED and weights.get(action.marker.revision) == 0:
+            self.latched = action.marker.revision
+        assert not self.latched or weights.get(self.latched, 0) == 0, "weight for a revision that was taken back"
+        candidate = decision.status.candidate
+        if candidate is None or decision.status.stable is None:
+            return
+        before, after = world.route.weights.get(candidate.revision, 0), weights.get(candidate.revision, 0)
+        if after > before and not self.stale:
+            assert action.raises, "a raise that does not fail when the route changed meanwhile"
+            self._raise(world, seen, decision, candidate.revision, after)
+
+    def _raise(self, world: World, seen: Input, decision: Decision, candidate: str, weight: int) -> None:
+        workload = seen.spec.workload
+        needed = workload.replicas
+        if workload.scaling is Scaling.PROPORTIONAL and weight < 100:
+            needed = min(needed, max(2, math.ceil(workload.replicas * weight / 100)))
+        assert world.ready(candidate) >= needed, f"{weight} % for {world.ready(candidate)} of {needed} pods"
+        if seen.spec.deletion_policy is DeletionPolicy.ORPHAN:
+            assert world.finalizer, "the candidate gets traffic, and nothing holds the object"
+        assert not seen.deleting, "a raise while the object is being deleted"
+        paused = decision.status.paused
+        if world.deployments[candidate].promoted_at is not None:
+            assert paused is None or paused.reason is Reason.PAUSED_BY_SPEC, "the fast track ignored a human's pause"
+            return
+        assert not seen.frozen, "raised while frozen"
+        step = seen.status.step
+        if (step is not None and step.skipped) or any(human.verb is Verb.PROMOTE for human in seen.humans):
+            return
+        assert paused is None and not seen.spec.paused, "raised while paused"
+        assert decision.status.blind is None, "raised while blind"
+        if seen.spec.gates:
+            assert seen.measurement is not None, "raised without a fresh look at the metrics"
+
+    def _scale(self, world: World, decision: Decision, action: Scale) -> None:
+        stable = decision.status.stable.revision if decision.status.stable else ""
+        if action.revision == stable and decision.status.candidate is not None:
+            assert action.replicas >= self._stable_pods, "stable pods were taken away during a rollout"
+        if action.replicas == 0:
+            assert world.route.weights.get(action.revision, 0) == 0 or self.stale, "pods taken from under traffic"
+
+    def after_look(self) -> None:
+        """After a look that ended well and saw the truth."""
+        world, status = self.world, self.world.status
+        assert len(set(status.handled)) == len(status.handled), "a decision was acted on twice"
+        if not world.exists:
+            return
+        if status.stable is not None and status.candidate is not None and not world.deleting:
+            has_traffic = world.route.weights.get(status.candidate.revision, 0) > 0
+            if has_traffic and world.spec.deletion_policy is DeletionPolicy.ORPHAN and not world.refuse_raises:
+                assert world.finalizer, "the candidate has traffic, and nothing holds the object"
+        if status.failed is not None and status.stable is not None:
+            assert world.route.weights.get(status.failed.revision, 0) == 0, "a failed revision has traffic"

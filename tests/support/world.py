@@ -1,0 +1,669 @@
+"""A small deterministic world around the engine: a clock, pods, a route, metrics, people; no cluster, no waiting.
+
+It carries out a :class:`~modelrollout.engine.model.Decision` in the order of the controller (first, status, then,
+events), can crash between any two effects, lose the status that was not worth writing, show the operator an older
+state, refuse raises, and set the operator's clock. Time passes only from one interesting instant to the next, so that
+an hour of a rollout takes milliseconds, and a rollout that nobody wakes stands still as it would in a cluster.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from modelrollout.api.enums import Action as Verb
+from modelrollout.api.enums import Reason, Role
+from modelrollout.api.grammar import parse_duration
+from modelrollout.api.rollout import DeletionPolicy, Gate, ModelRolloutSpec
+from modelrollout.api.status import GateStatus, ModelRolloutStatus
+from modelrollout.engine.decide import decide
+from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
+from modelrollout.engine.model import (
+    Action,
+    Answer,
+    Create,
+    Decision,
+    Delete,
+    Event,
+    GateMeasurement,
+    Human,
+    Input,
+    Marker,
+    Measurement,
+    Problem,
+    ProblemKind,
+    RevisionView,
+    RouteState,
+    RouteView,
+    Scale,
+    SetFinalizer,
+    SetRole,
+    SetWeights,
+    Target,
+)
+from modelrollout.engine.revision import revision_hash
+from modelrollout.gates.evidence import Counts, Histogram, Interval
+
+__all__ = ["CTR", "ERRORS", "LATENCY", "START", "Behaviour", "CrashError", "Deployment", "World", "spec"]
+
+START: Final = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+_LOOKS_AT_ONE_INSTANT: Final = 40
+_EFFECT_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 1.0
+
+ERRORS: Final[dict[str, Any]] = {
+    "name": "errors",
+    "ratio": {"bad": 'requests_total{code=~"5.."}', "total": "requests_total"},
+    "atMost": "baseline + 1pp",
+}
+CTR: Final[dict[str, Any]] = {
+    "name": "ctr",
+    "ratio": {"good": "clicks_total", "total": "impressions_total"},
+    "labelsWithin": "20s",
+    "atLeast": "80% of baseline",
+}
+LATENCY: Final[dict[str, Any]] = {
+    "name": "p95",
+    "latency": {"histogram": "request_seconds", "quantile": "0.95"},
+    "atMost": "200ms",
+}
+
+
+def spec(version: str = "1", **changes: Any) -> dict[str, Any]:
+    """A ModelRollout's spec with short times: three steps, one gate, four pods."""
+    base: dict[str, Any] = {
+        "model": {"version": version},
+        "workload": {
+            "replicas": 4,
+            "progressDeadline": "5m",
+            "template": {
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "server",
+                            "image": "registry.example/ranker:1",
+                            "ports": [{"containerPort": 8080}],
+                            "readinessProbe": {"httpGet": {"port": 8080}},
+                        }
+                    ]
+                }
+            },
+        },
+        "traffic": {"gatewayAPI": {"parentRefs": [{"name": "public"}]}},
+        "steps": [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "1m"}, {"weight": 100, "hold": "30s"}],
+        "gates": [deepcopy(ERRORS)],
+        "warmup": "10s",
+        "drainDelay": "10s",
+        "evaluation": {"interval": "5s", "minBreachTime": "10s", "blindTimeout": "2m"},
+        "rollback": {"keep": 1, "warmFor": "2m"},
+    }
+    return base | changes
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How a revision answers: shares of failed, of clicked and of slow (over 200 ms) requests."""
+
+    errors: float = 0.01
+    clicks: float = 0.20
+    slow: float = 0.01
+
+
+@dataclass(slots=True)
+class Deployment:
+    """A revision's objects. Pods are the times at which they were created."""
+
+    revision: str
+    version: str
+    role: Role
+    pods: list[datetime] = field(default_factory=list)
+    promoted_at: datetime | None = None
+    retired_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Route:
+    state: RouteState = RouteState.MISSING
+    weights: dict[str, int] = field(default_factory=dict)
+    marker: Marker | None = None
+    changed: datetime = START
+    version: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    measurement: Measurement
+    evaluated_at: datetime | None
+    candidate: str
+
+
+class CrashError(Exception):
+    """The operator died here."""
+
+
+class _ConflictError(Exception):
+    """The API server refused a write that was prepared from an older state."""
+
+
+Watcher = Callable[["World", Input, Decision, Action], None]
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, first: Mapping[str, Any] | None = None, **changes: Any) -> None:
+        self.clock = START
+        self.skew = timedelta()
+        """How far the operator's clock is ahead."""
+        self.raw: dict[str, Any] = deepcopy(dict(first)) if first is not None else spec(**changes)
+        self.generation = 1
+        self.created = START - timedelta(seconds=1)
+        self.exists, self.deleting, self.finalizer = True, False, False
+        self.written = ModelRolloutStatus()
+        self.live: ModelRolloutStatus | None = None
+        self.deployments: dict[str, Deployment] = {}
+        self.route = _Route()
+        self.humans: dict[str, Human] = {}
+        self.answers: dict[str, Answer] = {}
+        self.frozen = ""
+        self.template_error = ""
+        self.startup, self.acceptance = 5.0, 1.0
+        """Seconds until a pod is ready, and until the gateway accepts a route."""
+        self.behaviour: dict[str, Behaviour] = {}
+        self.broken: dict[str, str] = {}
+        """Why the pods of a model version cannot run."""
+        self.hanging: set[str] = set()
+        """Model versions whose pods never become ready."""
+        self.no_room_since: datetime | None = None
+        """Pods created after this find no node."""
+        self.metrics_down = False
+        self.missing_metrics: set[str] = set()
+        """Gates whose metric does not exist."""
+        self.unmeasured: set[str] = set()
+        """Model versions that are not scraped."""
+        self.bypass = 0.0
+        """Share of the requests that ignore the weights and go to the candidate."""
+        self.rps = 200.0
+        self.refuse_raises = 0
+        self.crashes: list[int | None] = []
+        """For the looks to come that have effects: after how many of them the operator dies (None: it does not)."""
+        self.events: list[Event] = []
+        self.watchers: list[Watcher] = []
+        self.done: list[tuple[datetime, Action]] = []
+        self.looks = 0
+        self.last: Decision | None = None
+        self._counters: dict[str, dict[str, float]] = {}
+        self._samples: list[tuple[datetime, dict[str, dict[str, float]]]] = [(START - timedelta(hours=1), {})]
+        self._look: _Look | None = None
+        self._measured_at: datetime | None = None
+        self._due: datetime | None = START
+        self._seen: Input | None = None
+        self._seen_version = 0
+
+    # What people do
+
+    def apply(self, version: str | None = None, **changes: Any) -> str:
+        """Edit the spec; the revision that it names now. After a deletion this makes a new object."""
+        before = deepcopy(self.raw)
+        if version is not None:
+            self.raw["model"] = {"version": version}
+        self.raw |= deepcopy(changes)
+        if not self.exists:
+            self.exists, self.deleting, self.generation = True, False, 1
+            self.created, self.written, self.live = self.clock, ModelRolloutStatus(), None
+        elif before != self.raw:
+            self.generation += 1
+        self.touch()
+        return self.target
+
+    def say(self, verb: Verb | str, *, revision: str = "", full: bool = False, expires: float = 600.0) -> str:
+        """Create a RolloutDecision; its uid."""
+        uid = f"uid-{len(self.humans) + len(self.answers) + 1}"
+        now = self.clock + self.skew
+        self.humans[uid] = Human(
+            uid=uid,
+            name=uid,
+            verb=Verb(verb),
+            created=now.replace(microsecond=0),
+            expires=now + timedelta(seconds=expires),
+            revision=revision,
+            full=full,
+            author="ann",
+        )
+        self.touch()
+        return uid
+
+    def delete(self) -> None:
+        """`kubectl delete`, in the background as by default."""
+        self.deleting = True
+        self._vanish_if_free()
+        self.touch()
+
+    def edit_route(self, weights: Mapping[str, int], *, keep_marker: bool = True) -> None:
+        """Somebody else writes the route."""
+        self.route.weights = dict(weights)
+        if not keep_marker:
+            self.route.marker = None
+        self._route_changed()
+
+    def delete_route(self) -> None:
+        """Somebody deletes the route."""
+        self.route = _Route(changed=self.clock, version=self.route.version + 1)
+        self.touch()
+
+    def delete_deployment(self, revision: str) -> None:
+        """Somebody deletes a revision's objects."""
+        self.deployments.pop(revision, None)
+        self.touch()
+
+    def freeze(self, why: str) -> None:
+        """Stop steps upward; an empty text lifts it."""
+        self.frozen = why
+        self.touch()
+
+    def restart(self) -> None:
+        """The operator starts anew: what was only in its memory is lost."""
+        self.live, self._look, self._measured_at, self._seen = None, None, None, None
+        self.touch()
+
+    def set_clock(self, seconds: float) -> None:
+        """The operator's clock jumps."""
+        self.skew += timedelta(seconds=seconds)
+        self.touch()
+
+    def touch(self) -> None:
+        """A watch event arrives."""
+        self._due = self.clock
+
+    # What is so
+
+    @property
+    def target(self) -> str:
+        """The revision that spec names."""
+        return revision_hash(self.raw)
+
+    @property
+    def status(self) -> ModelRolloutStatus:
+        """What the operator knows."""
+        return self.live if self.live is not None else self.written
+
+    @property
+    def spec(self) -> ModelRolloutSpec:
+        """The spec, parsed."""
+        return ModelRolloutSpec.model_validate(self.raw)
+
+    @property
+    def stable(self) -> str:
+        """The stable revision."""
+        return self.status.stable.revision if self.status.stable else ""
+
+    @property
+    def candidate(self) -> str:
+        """The revision on trial."""
+        return self.status.candidate.revision if self.status.candidate else ""
+
+    @property
+    def weight(self) -> int:
+        """The candidate's share of the traffic, on the route."""
+        return self.route.weights.get(self.candidate, 0)
+
+    def gate(self, name: str = "errors") -> GateStatus:
+        """What status says of a gate."""
+        return next(gate for gate in self.status.gates if gate.name == name)
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        """Status and reason of a condition."""
+        found = next(one for one in self.status.conditions if one.type == kind)
+        return found.status, str(found.reason)
+
+    def reasons(self) -> list[Reason]:
+        """Reasons of all events so far."""
+        return [event.reason for event in self.events]
+
+    def ready(self, revision: str) -> int:
+        """Pods of a revision that are ready."""
+        return self._view(self.deployments[revision]).ready if revision in self.deployments else 0
+
+    # Time
+
+    def run(self, seconds: float) -> None:
+        """Let time pass; the operator looks when something happens and when it asked to."""
+        end = self.clock + timedelta(seconds=seconds)
+        looks_here, here = 0, self.clock
+        while True:
+            upcoming = min((at for at in (self._due, self._next_change()) if at is not None), default=None)
+            if upcoming is None or upcoming > end:
+                self._pass_until(end)
+                return
+            self._pass_until(max(upcoming, self.clock))
+            looks_here, here = (looks_here + 1, here) if self.clock == here else (1, self.clock)
+            assert looks_here < _LOOKS_AT_ONE_INSTANT, f"livelock: {self.status.phase} {self.status.reason}"
+            self.look()
+
+    def run_until(self, happened: Callable[[], bool], *, within: float = 3600.0) -> float:
+        """Let time pass until something is so; how long it took."""
+        began = self.clock
+        while not happened():
+            passed = (self.clock - began).total_seconds()
+            assert passed < within, f"did not happen in {within} s: {self.status.phase}: {self.status.message}"
+            self.run(0.5)
+        return (self.clock - began).total_seconds()
+
+    def settle(self, seconds: float = 3600.0) -> None:
+        """Let a long time pass."""
+        self.run(seconds)
+
+    def _pass_until(self, at: datetime) -> None:
+        seconds = (at - self.clock).total_seconds()
+        if seconds <= 0:
+            return
+        before = self.clock
+        self.clock = at
+        if self.route.state is RouteState.PENDING and at >= self.route.changed + timedelta(seconds=self.acceptance):
+            self.route.state = RouteState.ACCEPTED
+        total = sum(self.route.weights.values()) if self.route.state is not RouteState.MISSING else 0
+        candidate = self.candidate
+        for revision, deployment in self.deployments.items():
+            share = self.route.weights.get(revision, 0) / total if total else 0.0
+            if self.bypass and candidate in self.deployments:
+                share = share * (1.0 - self.bypass) + (self.bypass if revision == candidate else 0.0)
+            ready = any(self._ready_at(deployment, pod) <= before for pod in self._running(deployment))
+            requests = self.rps * seconds * share if ready else 0.0
+            how = self.behaviour.get(deployment.version, Behaviour())
+            known = self._counters.get(revision, {"total": 0.0, "errors": 0.0, "clicks": 0.0, "slow": 0.0})
+            gained = {"total": 1.0, "errors": how.errors, "clicks": how.clicks, "slow": how.slow}
+            self._counters[revision] = {name: known[name] + requests * rate for name, rate in gained.items()}
+        self._samples.append((at, self._counters.copy()))
+
+    def _next_change(self) -> datetime | None:
+        """When the world changes by itself next: a pod becomes ready, the gateway accepts the route."""
+        times = [
+            at
+            for deployment in self.deployments.values()
+            for pod in self._running(deployment)
+            if (at := self._ready_at(deployment, pod)) > self.clock
+        ]
+        if self.route.state is RouteState.PENDING:
+            times.append(self.route.changed + timedelta(seconds=self.acceptance))
+        return min(times, default=None)
+
+    # Pods
+
+    def _running(self, deployment: Deployment) -> list[datetime]:
+        since = self.no_room_since
+        return [pod for pod in deployment.pods if since is None or pod < since]
+
+    def _ready_at(self, deployment: Deployment, pod: datetime) -> datetime:
+        if deployment.version in self.hanging or deployment.version in self.broken:
+            return datetime.max.replace(tzinfo=UTC)
+        return pod + timedelta(seconds=self.startup)
+
+    def _view(self, deployment: Deployment) -> RevisionView:
+        running = self._running(deployment)
+        ready = [at for pod in running if (at := self._ready_at(deployment, pod)) <= self.clock]
+        return RevisionView(
+            revision=deployment.revision,
+            version=deployment.version,
+            role=deployment.role,
+            promoted_at=deployment.promoted_at,
+            retired_at=deployment.retired_at,
+            desired=len(deployment.pods),
+            ready=len(ready),
+            failure=f"pod: {self.broken[deployment.version]}" if deployment.version in self.broken and running else "",
+            waiting="no node has room" if len(running) < len(deployment.pods) else "",
+            progress_at=max([*running, *ready], default=None),
+            youngest_ready_at=max(ready, default=None),
+        )
+
+    # The operator
+
+    def observe(self) -> Input:
+        """What the operator sees now."""
+        route = self.route
+        whole = sum(route.weights.values())
+        shares = {one: round(100 * weight / whole) if whole else 0 for one, weight in route.weights.items()}
+        target = self.target
+        return Input(
+            now=self.clock + self.skew,
+            generation=self.generation,
+            created=self.created,
+            spec=self.spec,
+            target=Target(target, self.raw["model"]["version"], self.template_error),
+            status=self.status,
+            revisions={name: self._view(one) for name, one in self.deployments.items()},
+            route=RouteView(route.state, shares, route.marker, route.message),
+            measurement=None,
+            humans=tuple(self.humans.values()),
+            frozen=self.frozen,
+            deleting=self.deleting,
+            has_finalizer=self.finalizer,
+        )
+
+    def look(self, *, crash_after: int | None = None, stale: bool = False) -> Decision | None:
+        """One look of the operator; with ``crash_after`` it dies after that many effects, with ``stale`` it sees the
+        revisions and the route as they were at its last look."""
+        self._due = None
+        if not self.exists:
+            return None
+        self.looks += 1
+        seen, version = self.observe(), self.route.version
+        if stale and self._seen is not None:
+            seen = replace(seen, revisions=self._seen.revisions, route=self._seen.route)
+            version = self._seen_version
+        self._seen, self._seen_version = seen, version
+        seen = replace(seen, measurement=self._measurement(seen))
+        decision = decide(seen)
+        self.last = decision
+        if crash_after is None and self.crashes and (decision.first or decision.then or decision.events):
+            crash_after = self.crashes.pop(0)
+        try:
+            self._carry_out(seen, decision, version, crash_after)
+        except CrashError:
+            self.restart()
+            self._vanish_if_free()
+            return decision
+        except _ConflictError:
+            self._wake_in(_RETRY_SECONDS)
+            return decision
+        self._vanish_if_free()
+        if self.exists:
+            self._wake(decision)
+        return decision
+
+    def _carry_out(self, seen: Input, decision: Decision, version: int, crash_after: int | None) -> None:
+        done = 0
+
+        def maybe_crash() -> None:
+            nonlocal done
+            if crash_after is not None and done >= crash_after:
+                raise CrashError
+            done += 1
+
+        for action in decision.first:
+            maybe_crash()
+            self._do(seen, decision, action, version)
+        maybe_crash()
+        self._keep(decision.status)
+        for action in decision.then:
+            maybe_crash()
+            self._do(seen, decision, action, version)
+        for event in decision.events:
+            maybe_crash()
+            self.events.append(event)
+
+    def _keep(self, status: ModelRolloutStatus) -> None:
+        """Like the controller: what matters is written, mere numbers stay in memory."""
+        if _matters(status) != _matters(self.written):
+            self.written = ModelRolloutStatus.model_validate_json(status.model_dump_json(by_alias=True))
+        self.live = status
+
+    def _do(self, seen: Input, decision: Decision, action: Action, version: int) -> None:
+        for watcher in self.watchers:
+            watcher(self, seen, decision, action)
+        match action:
+            case SetWeights():
+                self._set_weights(action, version)
+            case Create(revision=revision):
+                known = self.deployments.get(revision)
+                if known is None:
+                    version_name = self.raw["model"]["version"]
+                    known = self.deployments[revision] = Deployment(revision, version_name, action.role)
+                self._scale(known, action.replicas)
+            case Scale(revision=revision):
+                if revision in self.deployments:
+                    self._scale(self.deployments[revision], action.replicas)
+            case SetRole(revision=revision):
+                self._set_role(self.deployments.get(revision), action)
+            case Delete(revision=revision):
+                self.deployments.pop(revision, None)
+            case SetFinalizer():
+                self.finalizer = action.present
+            case Answer():
+                self.humans.pop(action.name, None)
+                assert action.name not in self.answers, "a decision was answered twice"
+                self.answers[action.name] = action
+        self.done.append((self.clock, action))
+        self._wake_in(_EFFECT_SECONDS)
+
+    def _set_weights(self, action: SetWeights, version: int) -> None:
+        if action.raises and (self.refuse_raises > 0 or version != self.route.version):
+            self.refuse_raises = max(0, self.refuse_raises - 1)
+            raise _ConflictError
+        self.route.weights, self.route.marker = dict(action.weights), action.marker
+        self._route_changed()
+
+    def _route_changed(self) -> None:
+        if self.route.state not in (RouteState.UNUSABLE, RouteState.REJECTED):
+            self.route.state = RouteState.PENDING
+        self.route.changed = self.clock
+        self.route.version += 1
+        self.touch()
+
+    def _scale(self, deployment: Deployment, replicas: int) -> None:
+        deployment.pods = deployment.pods[:replicas]
+        deployment.pods += [self.clock] * (replicas - len(deployment.pods))
+
+    @staticmethod
+    def _set_role(deployment: Deployment | None, action: SetRole) -> None:
+        if deployment is None:
+            return
+        deployment.role = action.role
+        at = action.at.replace(microsecond=action.at.microsecond // 1000 * 1000)
+        if action.role is Role.STABLE:
+            deployment.promoted_at = at
+        elif action.role is Role.RETIRED:
+            deployment.retired_at = at
+
+    def _vanish_if_free(self) -> None:
+        if not (self.exists and self.deleting) or self.finalizer:
+            return
+        self.exists, self.deleting, self._look = False, False, None
+        everything = self.spec.deletion_policy is DeletionPolicy.DELETE
+        kept = {} if everything else {k: one for k, one in self.deployments.items() if one.role is Role.STABLE}
+        self.deployments = kept
+        if everything:
+            self.delete_route()
+
+    def _wake_in(self, seconds: float) -> None:
+        at = self.clock + timedelta(seconds=seconds)
+        self._due = at if self._due is None else min(self._due, at)
+
+    def _wake(self, decision: Decision) -> None:
+        seen = self.observe()
+        self._start_measurement(seen)
+        if decision.requeue_after is not None:
+            self._wake_in(decision.requeue_after)
+        if self._look is not None:
+            self._wake_in(_EFFECT_SECONDS)
+        elif (due := seconds_until_due(seen, delay=1.0)) is not None:
+            if seen.status.evaluated_at is None and self._measured_at is not None:
+                interval = parse_duration(seen.spec.evaluation.interval)
+                due = max(0.0, (self._measured_at + interval - self.clock).total_seconds())
+            self._wake_in(due + 0.01)
+
+    # Metrics
+
+    def _start_measurement(self, seen: Input) -> None:
+        plan = None if self._look is not None else measurement_plan(seen, delay=1.0)
+        status = seen.status
+        if plan is None or status.candidate is None or status.stable is None:
+            return
+        interval = parse_duration(seen.spec.evaluation.interval)
+        recent = self._measured_at is not None and timedelta() <= self.clock - self._measured_at < interval
+        if status.evaluated_at is None and recent:
+            return
+        self._measured_at = self.clock
+        gates = {
+            gate.name: self._measure(gate, plan, status.candidate.revision, status.stable.revision)
+            for gate in seen.spec.gates
+        }
+        measurement = Measurement(min(plan.starts.values()), plan.end, gates)
+        self._look = _Look(measurement, status.evaluated_at, status.candidate.revision)
+
+    def _measurement(self, seen: Input) -> Measurement | None:
+        look, self._look = self._look, None
+        candidate = seen.status.candidate.revision if seen.status.candidate else ""
+        if look is None or look.evaluated_at != seen.status.evaluated_at or look.candidate != candidate:
+            return None
+        return look.measurement
+
+    def _measure(self, gate: Gate, plan: Plan, candidate: str, baseline: str) -> GateMeasurement:
+        start, end = plan.starts[gate.name], plan.end
+        if self.metrics_down or end - self.skew > self.clock:
+            return GateMeasurement(problem=Problem(ProblemKind.SOURCE_DOWN, "Prometheus does not answer"))
+        if gate.name in self.missing_metrics:
+            return GateMeasurement(problem=Problem(ProblemKind.METRIC_MISSING, "Prometheus knows no such metric"))
+        if not self._is_measured(candidate):
+            return GateMeasurement(problem=Problem(ProblemKind.CANDIDATE_MISSING, "no series of the candidate"))
+        missing = None if self._is_measured(baseline) else Problem(ProblemKind.BASELINE_MISSING, "no series")
+        arms = [self._gained(gate, revision, start, end) for revision in (candidate, baseline)]
+        return GateMeasurement(interval=Interval(start, end, arms[0], arms[1]), problem=missing, query=gate.name)
+
+    def _is_measured(self, revision: str) -> bool:
+        known = self.deployments.get(revision)
+        return known is not None and known.version not in self.unmeasured and revision in self._counters
+
+    def _gained(self, gate: Gate, revision: str, start: datetime, end: datetime) -> Counts | Histogram:
+        before, after = self._reading(revision, start - self.skew), self._reading(revision, end - self.skew)
+        total, errors, clicks, slow = (
+            max(0.0, after[name] - before[name]) for name in ("total", "errors", "clicks", "slow")
+        )
+        if gate.latency is not None:
+            return Histogram((0.1, 0.2, 0.5, float("inf")), (total - 2 * slow, total - slow, total, total))
+        assert gate.ratio is not None
+        return Counts(total - clicks, total) if gate.ratio.good is not None else Counts(errors, total)
+
+    def _reading(self, revision: str, at: datetime) -> dict[str, float]:
+        """The counters at an instant, between the known ones on a straight line."""
+        zero = dict.fromkeys(("total", "errors", "clicks", "slow"), 0.0)
+        place = bisect.bisect_left(self._samples, at, key=lambda sample: sample[0])
+        if place == 0:
+            return zero
+        low = self._samples[place - 1]
+        if place == len(self._samples):
+            return low[1].get(revision, zero)
+        high = self._samples[place]
+        part = (at - low[0]) / (high[0] - low[0])
+        below, above = low[1].get(revision, zero), high[1].get(revision, zero)
+        return {name: below[name] + (above[name] - below[name]) * part for name in zero}
+
+
+def _matters(status: ModelRolloutStatus) -> dict[str, Any]:
+    """What the controller writes at once when it changes; the rest is written once a minute or with it."""
+    excluded: Any = {
+        "evaluated_at": True,
+        "next": True,
+        "message": True,
+        "conditions": {"__all__": {"message"}},
+        "step": {"held_seconds", "credited_at"},
+        "gates": True,
+        "blind": {"message"},
+    }
+    kept = status.model_dump(exclude=excluded)
+    kept["verdicts"] = [(gate.name, gate.verdict, gate.definition) for gate in status.gates]
+    return kept
