@@ -90,9 +90,10 @@ class Store:
             self._decisions.pop(key, None)
 
     def decisions(self, key: Key) -> list[Decided]:
-        """Decisions about a rollout that were not answered yet."""
+        """Decisions about a rollout that were not answered yet, in the order in which they were created."""
         found = []
-        for name, body in list(self._decisions.get(key, {}).items()):
+        waiting = sorted(self._decisions.get(key, {}).items(), key=lambda item: _version(item[1]))
+        for name, body in waiting:
             try:
                 decided = Decided.parse(body)
             except ValueError as error:
@@ -104,14 +105,16 @@ class Store:
         return found
 
 
-def _older(body: Body, known: Body) -> bool:
-    """Whether a watch event brings a state from before one that our own write already returned.
+def _version(body: Body) -> int:
+    """A resourceVersion as a number; those of one resource are comparable integers (KEP-5504)."""
+    text = str(body["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdigit() else 0
 
-    resourceVersions of one resource are comparable integers (KEP-5504).
-    """
-    ours, theirs = known["metadata"]["resourceVersion"], body["metadata"]["resourceVersion"]
+
+def _older(body: Body, known: Body) -> bool:
+    """Whether a watch event brings a state from before one that our own write already returned."""
     same = known["metadata"]["uid"] == body["metadata"]["uid"]
-    return bool(same and ours.isdigit() and theirs.isdigit() and int(theirs) < int(ours))
+    return bool(same and 0 < _version(body) < _version(known))
 
 
 def _judged_fields(body: Body) -> tuple[object, ...]:

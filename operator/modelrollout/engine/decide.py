@@ -56,10 +56,10 @@ def _act(d: Draft) -> None:
         rollback.settle_on_stable(d)
     elif d.status.failed is not None and d.status.failed.revision == target:
         rollback.stay_rolled_back(d)
+    elif _stalled(d, target):
+        progress.guard(d)
     elif d.candidate and d.candidate != target and d.status.weight > 0:
         rollback.supersede(d, target)
-    elif _stalled(d, target):
-        pass
     elif d.candidate != target or d.status.phase is Phase.ROLLING_BACK:
         progress.begin(d, target)
     else:

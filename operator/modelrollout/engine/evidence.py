@@ -37,7 +37,14 @@ __all__ = [
 ]
 
 _CLOCKS_DIFFER_BY = timedelta(seconds=30)
-_MEASURED_PHASES = (Phase.STARTING, Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.ROLLING_BACK)
+_MEASURED_PHASES = (
+    Phase.STARTING,
+    Phase.PROGRESSING,
+    Phase.PAUSED,
+    Phase.PROMOTING,
+    Phase.ROLLING_BACK,
+    Phase.STALLED,
+)
 _NOT_READ = GateMeasurement()
 _REASONS = {
     ProblemKind.SOURCE_DOWN: Reason.METRICS_UNAVAILABLE,

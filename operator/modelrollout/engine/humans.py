@@ -34,7 +34,7 @@ class _RefusedError(Exception):
 
 def listen(d: Draft) -> None:
     """Act on every decision that has not been answered."""
-    for human in sorted(d.input.humans, key=lambda one: (one.created, one.name)):
+    for human in sorted(d.input.humans, key=lambda one: one.created):
         if human.uid in d.status.handled:
             d.then.append(Answer(human.name, DecisionState.APPLIED, f"{human.verb} was done"))
             continue

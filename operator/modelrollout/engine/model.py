@@ -173,6 +173,7 @@ class Input:
     route: RouteView
     measurement: Measurement | None = None
     humans: tuple[Human, ...] = ()
+    """In the order in which they were created, which times of one second alone do not tell."""
     frozen: str = ""
     """Why steps upward are stopped for everybody; empty when they are not."""
     deleting: bool = False

@@ -18,7 +18,17 @@ from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import split_is_off, warm_from
 from modelrollout.engine.model import RevisionView, RouteState, SetRole
 
-__all__ = ["adopt_promotion", "begin", "go_on", "is_fast", "judged_anew", "may_raise", "pods_for", "ready_to_carry"]
+__all__ = [
+    "adopt_promotion",
+    "begin",
+    "go_on",
+    "guard",
+    "is_fast",
+    "judged_anew",
+    "may_raise",
+    "pods_for",
+    "ready_to_carry",
+]
 
 _FORGOTTEN = {"checkpoint": "", "samples": 0, "baseline_samples": 0, "verdict": Verdict.TOO_EARLY, "shared": False}
 _PASSING = (Verdict.NO_HARM_SEEN, Verdict.PROVEN)
@@ -95,6 +105,13 @@ def go_on(d: Draft) -> None:
     else:
         _step(d)
     d.wake_in(d.interval)
+
+
+def guard(d: Draft) -> None:
+    """Watch over a candidate that must stay where it is, because ``spec`` names one that cannot begin."""
+    if d.candidate and d.status.weight > 0:
+        _ = _broken_pods(d) or _breached(d)
+        d.wake_in(d.interval)
 
 
 def _note_pause_in_spec(d: Draft) -> None:

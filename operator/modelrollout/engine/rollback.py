@@ -207,7 +207,7 @@ def leave(d: Draft) -> None:
         record(d, Outcome.REVERTED, Reason.DELETED, "the ModelRollout was deleted")
         _take_traffic_away(d)
     d.say(Phase.ROLLING_BACK, Reason.DELETED, "the ModelRollout is being deleted; traffic stays on stable")
-    safe = d.input.route.weights.get(d.candidate, 0) == 0 or not d.stable
+    safe = d.candidate not in d.input.route.weights or not d.stable
     if d.input.has_finalizer and safe:
         d.then.append(SetFinalizer(False))
     elif not safe:

@@ -65,7 +65,7 @@ def _desired(d: Draft) -> dict[str, int]:
     desired: dict[str, int] = {}
     if stable:
         desired[stable] = 100 - (weight if candidate else 0)
-    there = d.view(candidate) is not None
+    there = d.view(candidate) is not None and not _leaving(d)
     if candidate and (weight > 0 or (stable and there and (candidate in observed or _may_join(d)))):
         desired[candidate] = weight
     if stable and d.status.draining_since is not None:
@@ -76,6 +76,12 @@ def _desired(d: Draft) -> dict[str, int]:
         elif d.status.phase is not Phase.ROLLING_BACK:
             d.set(draining_since=None)
     return desired
+
+
+def _leaving(d: Draft) -> bool:
+    """Whether the ModelRollout is being deleted and what was in flight is answered: nothing of it stays in the route."""
+    began = d.status.draining_since
+    return d.input.deleting and (began is None or d.since(began) >= d.seconds(d.input.spec.drain_delay))
 
 
 def _may_join(d: Draft) -> bool:

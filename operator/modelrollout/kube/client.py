@@ -126,23 +126,22 @@ class Kube:
         """Read an object or a list."""
         return await self._json("GET", path, query=query)
 
-    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def create(self, path: str, body: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Create an object."""
-        return await self._json("POST", path, body=body, query={"fieldManager": FIELD_MANAGER})
+        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
+        return await self._json("POST", path, body=body, query=query)
 
     async def delete(self, path: str, *, propagation: str = "Background") -> None:
         """Delete an object; one that is gone already is no error."""
         with contextlib.suppress(NotFound):
             await self._json("DELETE", path, query={"propagationPolicy": propagation})
 
-    async def apply(
-        self, path: str, body: dict[str, Any], *, dry_run: bool = False, urgent: bool = False
-    ) -> dict[str, Any]:
+    async def apply(self, path: str, body: dict[str, Any], *, urgent: bool = False) -> dict[str, Any]:
         """Server-side apply under the operator's field manager, taking over fields that others changed.
 
         Source: KEP-555, Server-Side Apply.
         """
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return await self._json("PATCH", path, body=body, query=query, content_type=_APPLY, urgent=urgent)
 
     async def json_patch(self, path: str, ops: list[dict[str, Any]], *, urgent: bool = False) -> dict[str, Any]:

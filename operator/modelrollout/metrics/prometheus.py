@@ -50,6 +50,7 @@ _LOOKBACK: Final = "5m"
 _TIMEOUT_SECONDS: Final = 5.0
 _REMEMBERED: Final = 512
 _KNOWN_FOR_SECONDS: Final = 60.0
+_UNKNOWN_FOR_SECONDS: Final = 5.0
 _QUOTED: Final = re.compile(r'"(\\.|[^"\\])*"')
 _LABEL_NAME: Final = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)\s*[=!]")
 _NOT_COUNTERS: Final = frozenset({"gauge", "gaugehistogram", "summary", "info", "stateset"})
@@ -85,7 +86,7 @@ class Prometheus:
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
         self._answers: OrderedDict[tuple[str, datetime], asyncio.Future[Readings]] = OrderedDict()
-        self._names: tuple[float, list[str]] = (0.0, [])
+        self._names: tuple[float, list[str]] = (-math.inf, [])
         self._known: dict[tuple[str, str], tuple[float, asyncio.Future[object]]] = {}
         self.queries = 0
         """How many HTTP requests were sent; benchmarks read it."""
@@ -140,7 +141,7 @@ class Prometheus:
         _refuse_uncountable(total.name, total_types)
         problem = await self._problem(everything.after, total, identity, candidate, baseline)
         if problem is None and not events.after:
-            problem = await self._never_seen(counted, namespace)
+            problem = await self._never_seen(counted, namespace, same_name=counted.name == total.name)
         if problem is not None and problem.kind is not ProblemKind.BASELINE_MISSING:
             return GateMeasurement(problem=problem, query=query)
 
@@ -224,13 +225,13 @@ class Prometheus:
             return Problem(ProblemKind.METRIC_MISSING, text)
         return await self._unknown_name(selector, candidate.namespace)
 
-    async def _never_seen(self, selector: Selector, namespace: str) -> Problem | None:
+    async def _never_seen(self, selector: Selector, namespace: str, *, same_name: bool) -> Problem | None:
         """Whether events that nobody has seen can happen at all: a healthy service has no series of its errors.
 
         A name that Prometheus does not know, or a label that the metric does not have, is a slip of the pen that would
         let every candidate pass.
         """
-        if selector.name not in await self._all_names():
+        if not same_name and selector.name not in await self._all_names(with_=selector.name):
             return await self._unknown_name(selector, namespace)
         named = set(_LABEL_NAME.findall(_QUOTED.sub("", selector.matchers)))
         if not named:
@@ -249,7 +250,7 @@ class Prometheus:
         return frozenset(str(label) for label in found) if isinstance(found, list) else frozenset()
 
     async def _unknown_name(self, selector: Selector, namespace: str) -> Problem:
-        near = difflib.get_close_matches(selector.name, await self._all_names(), n=3, cutoff=0.6)
+        near = difflib.get_close_matches(selector.name, await self._all_names(with_=selector.name), n=3, cutoff=0.6)
         if selector.name in near:
             text = f"{selector.name} has no series in namespace {namespace} that match {selector.promql()}"
         else:
@@ -257,10 +258,11 @@ class Prometheus:
             text = f"Prometheus knows no metric {selector.name}{hint}"
         return Problem(ProblemKind.METRIC_MISSING, f"{text}. Are the pods scraped, and have they had requests?")
 
-    async def _all_names(self) -> list[str]:
-        """Names of all metrics, at most a minute old; empty when they cannot be listed."""
+    async def _all_names(self, *, with_: str) -> list[str]:
+        """Names of all metrics: a minute old at most, and a few seconds when the one that is sought is not there."""
         at, names = self._names
-        if time.monotonic() - at < _KNOWN_FOR_SECONDS and names:
+        age = time.monotonic() - at
+        if age < (_KNOWN_FOR_SECONDS if with_ in names else _UNKNOWN_FOR_SECONDS):
             return names
         try:
             names = await asyncio.wait_for(asyncio.to_thread(_list_names, self._url, self._timeout), self._timeout)

@@ -173,16 +173,22 @@ def _marker_text(marker: Marker, total: int) -> str:
     return json.dumps({key: value for key, value in fields.items() if value != ""}, sort_keys=True, ensure_ascii=False)
 
 
-def view_of(route: Body, place: Place) -> RouteView:
-    """The route as the engine sees it."""
+def view_of(route: Body, place: Place, rollout: str, *, shared: bool) -> RouteView:
+    """The route as the engine sees it; ``shared``: other people have backends in it."""
     whole = sum(place.weights.values()) + place.placeholder
     percents = {revision: round(100 * weight / whole) if whole else 0 for revision, weight in place.weights.items()}
-    state, message = _acceptance(route)
+    state, message = _acceptance(
+        route, {child_name(rollout, revision) for revision in place.weights} if shared else None
+    )
     return RouteView(state=state, weights=percents, marker=_marker(route), message=message)
 
 
-def _acceptance(route: Body) -> tuple[RouteState, str]:
-    """What the gateways say of this very generation of the route."""
+def _acceptance(route: Body, ours: set[str] | None) -> tuple[RouteState, str]:
+    """What the gateways say of this very generation of the route.
+
+    ResolvedRefs speaks of all rules at once. In a route that others share (``ours``: the names of our Services in it),
+    a backend of theirs that is missing is no reason to stop, so it counts only when it names one of ours.
+    """
     generation = route["metadata"].get("generation", 0)
     parents = (route.get("status") or {}).get("parents") or []
     taken = False
@@ -192,6 +198,9 @@ def _acceptance(route: Body) -> tuple[RouteState, str]:
                 continue
             if condition.get("observedGeneration", generation) < generation:
                 return RouteState.PENDING, "the gateway has not seen the last change yet"
+            others = condition["type"] == "ResolvedRefs" and ours is not None
+            if others and not any(name in condition.get("message", "") for name in ours or ()):
+                continue
             if condition["status"] == "False":
                 text = f"{condition['type']}=False ({condition.get('reason')}): {condition.get('message', '')}"
                 return RouteState.REJECTED, f"the gateway refuses the HTTPRoute: {text}"
@@ -290,7 +299,7 @@ class GatewayApiTraffic:
             serving = await self._serving(rollout, route, place)
             if serving:
                 return RouteView(state=RouteState.IN_USE, message=serving)
-        return view_of(route, place)
+        return view_of(route, place, rollout.name, shared=ref is not None)
 
     async def _serving(self, rollout: Rollout, route: Body, place: Place) -> str:
         """Whether the rule's backends already serve users, whom a first revision without steps would cut off."""

@@ -28,7 +28,7 @@ from modelrollout.api.objects import Rollout, parse_time
 from modelrollout.api.rollout import DeletionPolicy
 from modelrollout.engine.model import RevisionView
 from modelrollout.engine.revision import child_name
-from modelrollout.kube.client import DEPLOYMENTS, SERVICES, Invalid, Kube, KubeError, NotFound
+from modelrollout.kube.client import DEPLOYMENTS, ROLLOUTS, SERVICES, ConflictError, Invalid, Kube, KubeError, NotFound
 from modelrollout.kube.reflector import Reflector
 from modelrollout.workloads import pods as pod_words
 
@@ -105,17 +105,24 @@ def _name_port(container: Body, number: int) -> None:
                 port["name"] = "http"
 
 
-def build_service(rollout: Rollout, revision: str, role: Role) -> Body:
-    """The Service of a revision."""
+def build_service(rollout: Rollout, revision: str, role: Role, *, port: int) -> Body:
+    """The Service of a revision, which leads to the container's port."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": _metadata(rollout, revision, role),
         "spec": {
             "selector": _selector(rollout, revision),
-            "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": rollout.port, "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": port, "protocol": "TCP"}],
         },
     }
+
+
+def _port_of(deployment: Body) -> int | None:
+    """The port of an existing revision, when it is the only one; ``spec`` may name another by now."""
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    ports = [int(port["containerPort"]) for container in containers for port in container.get("ports") or []]
+    return ports[0] if len(ports) == 1 else None
 
 
 def view_of(deployment: Body, pods: list[Body], ready_endpoints: int) -> RevisionView:
@@ -177,12 +184,15 @@ class DeploymentWorkload:
         pods = self._pods.labelled(rollout.namespace, rollout.name)
         return [pod for pod in pods if pod["metadata"]["labels"].get(LABEL_REVISION) == revision]
 
-    def _ready_endpoints(self, rollout: Rollout, revision: str) -> int:
+    def _slices_of(self, rollout: Rollout, revision: str) -> list[Body]:
         service = child_name(rollout.name, revision)
+        slices = self._slices.labelled(rollout.namespace, rollout.name)
+        return [one for one in slices if one["metadata"]["labels"].get("kubernetes.io/service-name") == service]
+
+    def _ready_endpoints(self, rollout: Rollout, revision: str) -> int:
         return sum(
             endpoint.get("conditions", {}).get("ready", True) is not False
-            for one in self._slices.labelled(rollout.namespace, rollout.name)
-            if one["metadata"]["labels"].get("kubernetes.io/service-name") == service
+            for one in self._slices_of(rollout, revision)
             for endpoint in one.get("endpoints") or []
         )
 
@@ -192,10 +202,15 @@ class DeploymentWorkload:
         return {pod["metadata"]["name"]: parse_time(pod["metadata"]["creationTimestamp"]) for pod in pods}
 
     async def refuses(self, rollout: Rollout, revision: str) -> str:
-        """Why the API server would refuse the Deployment (dry run); empty when it would not."""
+        """Why the API server would refuse the Deployment (dry run); empty when it would not.
+
+        A plain create: server-side apply answers 500 to a template that cannot be read.
+        """
         body = build_deployment(rollout, revision, Role.CANDIDATE, 1)
         try:
-            await self._kube.apply(self._path(DEPLOYMENTS, rollout, revision), body, dry_run=True)
+            await self._kube.create(DEPLOYMENTS.path(rollout.namespace), body, dry_run=True)
+        except ConflictError:
+            return ""
         except Invalid as error:
             return str(error)
         except KubeError as error:
@@ -206,7 +221,8 @@ class DeploymentWorkload:
 
     async def create(self, rollout: Rollout, revision: str, role: Role, replicas: int) -> None:
         """Make the Service and the Deployment of a revision from ``spec``."""
-        await self._kube.apply(self._path(SERVICES, rollout, revision), build_service(rollout, revision, role))
+        service = build_service(rollout, revision, role, port=rollout.port)
+        await self._kube.apply(self._path(SERVICES, rollout, revision), service)
         body = build_deployment(rollout, revision, role, replicas)
         self._deployments.learn(await self._kube.apply(self._path(DEPLOYMENTS, rollout, revision), body))
 
@@ -238,7 +254,7 @@ class DeploymentWorkload:
         await self._patch_metadata(rollout, revision, metadata)
 
     async def align(self, rollout: Rollout) -> None:
-        """Owner references as ``spec.deletionPolicy`` has them now, and of this ModelRollout, not of an earlier one."""
+        """Owner references as ``spec.deletionPolicy`` has them now, and Services that someone deleted."""
         for deployment in self._deployments.labelled(rollout.namespace, rollout.name):
             metadata = deployment["metadata"]
             revision, role = metadata["labels"].get(LABEL_REVISION), metadata["labels"].get(LABEL_ROLE)
@@ -248,8 +264,21 @@ class DeploymentWorkload:
             found = [owner.get("uid") for owner in metadata.get("ownerReferences") or []]
             claimed = (metadata.get("annotations") or {}).get(ANNOTATION_OWNER_UID)
             if found != [owner["uid"] for owner in wanted["ownerReferences"]] or claimed != rollout.uid:
+                if wanted["ownerReferences"] and not await self._stays(rollout):
+                    return  # deleted with --cascade=orphan: the collector has just freed it
                 annotations = {ANNOTATION_OWNER_UID: rollout.uid}
                 await self._patch_metadata(rollout, revision, {"annotations": annotations, **wanted})
+            if (deployment.get("status") or {}).get("readyReplicas") and not self._slices_of(rollout, revision):
+                body = build_service(rollout, revision, Role(role), port=_port_of(deployment) or rollout.port)
+                await self._kube.apply(self._path(SERVICES, rollout, revision), body)
+
+    async def _stays(self, rollout: Rollout) -> bool:
+        """Whether the ModelRollout is there and not on its way out, by the API server's word."""
+        try:
+            metadata = (await self._kube.get(ROLLOUTS.path(rollout.namespace, rollout.name)))["metadata"]
+        except NotFound:
+            return False
+        return metadata["uid"] == rollout.uid and "deletionTimestamp" not in metadata
 
     async def _patch_metadata(self, rollout: Rollout, revision: str, metadata: Body) -> None:
         """The Service first: the Deployment is the witness that both were written."""

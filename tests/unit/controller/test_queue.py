@@ -1,0 +1,195 @@
+"""The work queue on a clock of its own: nobody waits in these tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from modelrollout.controller.queue import WorkQueue
+from modelrollout.kube.client import ConflictError, KubeError
+
+Key = tuple[str, str]
+A, B, C = ("recs", "a"), ("recs", "b"), ("recs", "c")
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    """Jumps to the next timer instead of waiting for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        scheduled: list[Any] = self._scheduled  # type: ignore[attr-defined]
+        if not self._ready and scheduled:  # type: ignore[attr-defined]
+            self.now = max(self.now, scheduled[0].when())
+        super()._run_once()  # type: ignore[misc]
+
+
+def _run(script: Callable[[], Awaitable[None]]) -> None:
+    loop = _VirtualLoop()
+    try:
+        loop.run_until_complete(asyncio.wait_for(script(), 100_000))
+    finally:
+        loop.close()
+
+
+def _now() -> float:
+    return round(asyncio.get_running_loop().time(), 3)
+
+
+async def _serve(queue: WorkQueue, seconds: float) -> None:
+    task = asyncio.create_task(queue.run())
+    await asyncio.sleep(seconds)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def test_a_key_added_twice_is_looked_at_once_and_urgent_ones_first() -> None:
+    async def script() -> None:
+        seen: list[Key] = []
+
+        async def work(key: Key) -> None:
+            seen.append(key)
+
+        queue = WorkQueue(work, workers=1)
+        for key in (A, B, A, C):
+            queue.add(key)
+        queue.add(C, urgent=True)
+        await _serve(queue, 1)
+        assert seen == [C, A, B]
+
+    _run(script)
+
+
+def test_what_comes_during_a_look_is_looked_at_again_once() -> None:
+    async def script() -> None:
+        looks: list[float] = []
+        running = 0
+
+        async def work(key: Key) -> None:
+            nonlocal running
+            running += 1
+            assert running == 1, "one worker per rollout at a time"
+            looks.append(_now())
+            await asyncio.sleep(5)
+            running -= 1
+
+        queue = WorkQueue(work, workers=4)
+        queue.add(A)
+        loop = asyncio.get_running_loop()
+        for at in (1, 2, 3):
+            loop.call_later(at, queue.add, A)
+        await _serve(queue, 60)
+        assert looks == [0, 5]
+
+    _run(script)
+
+
+def test_the_earliest_wish_counts() -> None:
+    async def script() -> None:
+        looks: list[float] = []
+
+        async def work(key: Key) -> float | None:
+            looks.append(_now())
+            return 7.0 if len(looks) == 1 else None
+
+        queue = WorkQueue(work, workers=1)
+        queue.add_after(A, 10)
+        queue.add_after(A, 3)
+        queue.add_after(A, 20)
+        await _serve(queue, 60)
+        assert looks[:2] == [3, 10]
+
+    _run(script)
+
+
+def test_failures_back_off_for_each_key_and_are_forgotten_after_a_success() -> None:
+    async def script() -> None:
+        looks: dict[Key, list[float]] = {A: [], B: []}
+
+        async def work(key: Key) -> None:
+            looks[key].append(_now())
+            if key == A and len(looks[A]) != 5:
+                raise KubeError(500, "no")
+
+        queue = WorkQueue(work, workers=2)
+        queue.add(A)
+        queue.add(B)
+        asyncio.get_running_loop().call_later(50, queue.add, A)
+        await _serve(queue, 52)
+        gaps = [round(later - earlier, 3) for earlier, later in zip(looks[A], looks[A][1:], strict=False)]
+        assert gaps[:4] == [0.2, 0.4, 0.8, 1.6]
+        assert gaps[5] == 0.2, "after a success it begins anew"
+        assert looks[B] == [0]
+
+    _run(script)
+
+
+def test_a_day_of_failures_does_not_end_the_worker() -> None:
+    async def script() -> None:
+        looks: list[float] = []
+
+        async def work(key: Key) -> None:
+            looks.append(_now())
+            raise KubeError(500, "no")
+
+        queue = WorkQueue(work, workers=1)
+        queue.add(A)
+        await _serve(queue, 86_400)
+        assert looks[-1] - looks[-2] == pytest.approx(30)
+        assert looks[-1] > 86_000
+
+    logging.disable(logging.WARNING)
+    try:
+        _run(script)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_what_the_api_server_refuses_is_one_line_and_a_conflict_none(caplog: pytest.LogCaptureFixture) -> None:
+    async def script() -> None:
+        errors: list[Exception] = [ConflictError(409, "modified"), KubeError(403, "exceeded quota"), ValueError("bug")]
+
+        async def work(key: Key) -> None:
+            if errors:
+                raise errors.pop(0)
+
+        queue = WorkQueue(work, workers=1)
+        queue.add(A)
+        await _serve(queue, 60)
+
+    with caplog.at_level(logging.INFO):
+        _run(script)
+    refused, bug = caplog.records
+    assert refused.getMessage() == "recs/a: exceeded quota; again in 0.4 s"
+    assert refused.exc_info is None
+    assert bug.exc_info is not None, "a bug is told with its traceback"
+
+
+def test_a_stuck_worker_is_noticed() -> None:
+    async def script() -> None:
+        async def work(key: Key) -> None:
+            if key == A:
+                await asyncio.sleep(1000)
+
+        queue = WorkQueue(work, workers=1)
+        assert queue.overdue == 0.0
+        queue.add(A)
+        task = asyncio.create_task(queue.run())
+        await asyncio.sleep(300)
+        assert queue.overdue == 300
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    _run(script)

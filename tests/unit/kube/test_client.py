@@ -1,0 +1,134 @@
+"""The API client against a small HTTP server: what each answer becomes, and what a watch survives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import Configuration
+
+from modelrollout.kube.client import ConflictError, Gone, Invalid, Kube, KubeError, NotFound
+
+Serve = Callable[[Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[Kube]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start a server with one handler; a client of it."""
+    started: list[tuple[TestServer, Kube]] = []
+
+    async def start(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Kube:
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", handler)
+        server = TestServer(app)
+        await server.start_server()
+        configuration = Configuration()
+        configuration.host = str(server.make_url("")).rstrip("/")
+        kube = Kube(configuration)
+        started.append((server, kube))
+        return kube
+
+    yield start
+    for server, kube in started:
+        await kube.close()
+        await server.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (404, 'deployments.apps "x" not found', NotFound),
+        (409, "the object has been modified", ConflictError),
+        (422, "the server rejected our request due to an error in our request", ConflictError),
+        (422, "testing path /metadata/uid value failed", ConflictError),
+        (422, "spec.weight: Invalid value", Invalid),
+        (400, "quantities must match the regular expression", Invalid),
+        (410, "too old resource version", Gone),
+        (403, "exceeded quota: tight", KubeError),
+        (500, "etcdserver: leader changed", KubeError),
+    ],
+)
+async def test_errors_are_mapped_once(serve: Serve, status: int, message: str, kind: type[KubeError]) -> None:
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"kind": "Status", "message": message}, status=status)
+
+    kube = await serve(refuse)
+    with pytest.raises(KubeError) as caught:
+        await kube.merge_patch("/x", {})
+    assert type(caught.value) is kind
+    assert str(caught.value) == message
+    assert caught.value.status == status
+
+
+async def test_an_answer_that_is_no_json_is_quoted(serve: Serve) -> None:
+    async def proxy(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=502, text="bad gateway")
+
+    with pytest.raises(KubeError, match="bad gateway"):
+        await (await serve(proxy)).get("/x")
+
+
+async def test_a_server_that_is_away_is_said_in_plain_words(serve: Serve) -> None:
+    configuration = Configuration()
+    configuration.host = "http://127.0.0.1:1"
+    kube = Kube(configuration)
+    with pytest.raises(KubeError, match=r"^the API server cannot be reached: connection refused$"):
+        await kube.get("/x")
+    await kube.close()
+
+
+async def test_what_is_gone_already_need_not_be_deleted(serve: Serve) -> None:
+    async def missing(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"message": "not found"}, status=404)
+
+    await (await serve(missing)).delete("/x")
+
+
+async def test_each_write_says_what_it_is(serve: Serve) -> None:
+    seen: list[tuple[str, str, str, object]] = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        seen.append((request.method, request.content_type, request.query_string, json.loads(await request.text())))
+        return web.json_response({})
+
+    kube = await serve(note)
+    await kube.apply("/x", {"a": 1})
+    await kube.json_patch("/x", [{"op": "test"}])
+    await kube.merge_patch("/x", {"b": 2})
+    await kube.create("/x", {"c": 3}, dry_run=True)
+    assert seen == [
+        ("PATCH", "application/apply-patch+yaml", "fieldManager=modelrollout&force=true", {"a": 1}),
+        ("PATCH", "application/json-patch+json", "fieldManager=modelrollout", [{"op": "test"}]),
+        ("PATCH", "application/merge-patch+json", "fieldManager=modelrollout", {"b": 2}),
+        ("POST", "application/json", "fieldManager=modelrollout&dryRun=All", {"c": 3}),
+    ]
+
+
+def _stream(*chunks: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def send(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for chunk in chunks:
+            await response.write(chunk)
+        return response
+
+    return send
+
+
+async def test_a_watch_reads_lines_of_any_length_and_split(serve: Serve) -> None:
+    """Anybody may write an object larger than an HTTP library's line buffer; it must not stop the operator."""
+    large = json.dumps({"type": "ADDED", "object": {"data": "x" * 600_000}}).encode() + b"\n"
+    small = json.dumps({"type": "MODIFIED", "object": {}}).encode() + b"\n"
+    kube = await serve(_stream(large[:100_000], large[100_000:] + small + small[:5], small[5:], b'{"type": "ADD'))
+    types = [event["type"] async for event in kube.watch("/x", "1", "")]
+    assert types == ["ADDED", "MODIFIED", "MODIFIED"]
+
+
+async def test_an_error_in_a_watch_is_raised(serve: Serve) -> None:
+    error = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
+    kube = await serve(_stream(json.dumps(error).encode() + b"\n"))
+    with pytest.raises(Gone, match="too old"):
+        [event async for event in kube.watch("/x", "1", "a=b")]
