@@ -62,7 +62,8 @@ def test_traffic_stays_on_stable(cluster: LocalCluster, operator: Operator, name
             assert scene.weights == {f"moving-{first}": 100}, "nothing of the candidate is left in the route"
             assert _stable_pods(scene) == pods
             if cascade != "orphan":
-                eventually(lambda: not scene.get("deployments", f"moving-{second}"), "the candidate to go")
+                # The garbage collector looks for new kinds every half minute.
+                eventually(lambda: not scene.get("deployments", f"moving-{second}"), "the candidate to go", timeout=90)
             scene.apply("2", change=_HELD)
             status = scene.at_weight(50)
             assert status["stable"]["version"] == "1", "the stable revision was found again"
@@ -99,7 +100,7 @@ def test_deletion_policy_delete(cluster: LocalCluster, operator: Operator, names
         scene.apply("2", change=changed(gates=[], deletionPolicy="Delete", steps=[{"weight": 50, "hold": "1h"}]))
         scene.at_weight(50)
         scene.kubectl("delete", "mro", "start", "--timeout=30s")
-        eventually(lambda: everything_gone(scene), "all of it to go")
+        eventually(lambda: everything_gone(scene), "all of it to go", timeout=90)
 
     def later() -> None:
         scene = Scene(cluster, namespace, "later")
@@ -107,7 +108,7 @@ def test_deletion_policy_delete(cluster: LocalCluster, operator: Operator, names
         scene.apply("1", change=changed(gates=[], deletionPolicy="Delete"))
         eventually(lambda: [owners(scene, kind) for kind in _KINDS] == [1, 1, 1], "all to be owned")
         scene.kubectl("delete", "mro", "later", "--timeout=30s")
-        eventually(lambda: everything_gone(scene), "all of it to go")
+        eventually(lambda: everything_gone(scene), "all of it to go", timeout=90)
 
     def taken_back() -> None:
         scene = Scene(cluster, namespace, "back")

@@ -79,7 +79,7 @@ def _desired(d: Draft) -> dict[str, int]:
 
 
 def _leaving(d: Draft) -> bool:
-    """Whether the ModelRollout is being deleted and what was in flight is answered: nothing of it stays in the route."""
+    """Whether the ModelRollout is being deleted and what was in flight is answered: then nothing of it stays."""
     began = d.status.draining_since
     return d.input.deleting and (began is None or d.since(began) >= d.seconds(d.input.spec.drain_delay))
 
