@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localcluster import LocalCluster, LocalClusterError, eventually
+from localcluster import LocalCluster, LocalClusterError, Settings, eventually
 from localcluster.namespace import inside
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
             print(f"  cluster: {line}", flush=True)
 
     try:
-        with LocalCluster.start(progress=show) as running:
+        with LocalCluster.start(settings=Settings(audit_log=True), progress=show) as running:
             yield running
     except LocalClusterError as error:
         pytest.fail(str(error), pytrace=False)

@@ -17,8 +17,9 @@ _WORKS = "the copies are filled; working"
 class Operator:
     """Runs ``python -m modelrollout.controller`` against the local cluster."""
 
-    def __init__(self, cluster: LocalCluster) -> None:
+    def __init__(self, cluster: LocalCluster, *, metrics_delay: str = "") -> None:
         self._cluster = cluster
+        self._more = ["--metrics-delay", metrics_delay] if metrics_delay else []
         self._log = cluster.folder / "logs" / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.kubeconfig = cluster.service_account_kubeconfig("modelrollout-system", "modelrollout")
@@ -41,7 +42,7 @@ class Operator:
         """Start it; returns when it works."""
         command = [sys.executable, "-m", "modelrollout.controller"]
         command += ["--kubeconfig", str(self.kubeconfig), "--prometheus-url", self._cluster.prometheus_url]
-        command += ["--metrics-delay", "1"]
+        command += self._more
         environment = os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONFAULTHANDLER": "1"}
         before = self.log().count(_WORKS)
         with self._log.open("ab") as log:

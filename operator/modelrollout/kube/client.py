@@ -248,7 +248,8 @@ def _raise_for(status: int, raw: bytes) -> None:
     message = message[:900] or f"HTTP {status}"
     if status == 404:
         raise NotFound(status, message)
-    if status == 409 or (status == 422 and "the server rejected our request" in message):
+    ending = status == 403 and "because it is being terminated" in message  # the namespace, and soon all in it
+    if status == 409 or ending or (status == 422 and "the server rejected our request" in message):
         raise ConflictError(status, message)
     if status == 410:
         raise Gone(status, message)

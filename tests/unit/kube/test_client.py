@@ -48,6 +48,7 @@ async def serve() -> AsyncIterator[Serve]:
         (400, "quantities must match the regular expression", Invalid),
         (410, "too old resource version", Gone),
         (403, "exceeded quota: tight", KubeError),
+        (403, "unable to create new content in namespace x because it is being terminated", ConflictError),
         (500, "etcdserver: leader changed", KubeError),
     ],
 )

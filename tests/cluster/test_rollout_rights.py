@@ -1,0 +1,103 @@
+"""What the operator may do, what it costs when nothing happens, and that namespaces do not meet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localcluster import LocalCluster, eventually
+from tests.support.audit import USER, Audit
+from tests.support.scene import Scene, changed, let_pass, together
+
+if TYPE_CHECKING:
+    from tests.support.operator import Operator
+
+_QUIET_SECONDS = 20.0
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"),
+    [
+        ("get", "secrets"),
+        ("list", "secrets"),
+        ("get", "configmaps"),
+        ("create", "pods/exec"),
+        ("create", "pods"),
+        ("delete", "pods"),
+        ("create", "roles"),
+        ("bind", "clusterroles"),
+        ("escalate", "clusterroles"),
+        ("impersonate", "users"),
+        ("delete", "httproutes"),
+        ("create", "modelrollouts"),
+        ("delete", "modelrollouts"),
+        ("create", "rolloutdecisions"),
+        ("delete", "rolloutdecisions"),
+        ("patch", "rolloutdecisions"),
+        ("patch", "namespaces"),
+        ("get", "nodes"),
+    ],
+)
+def test_what_it_may_not_do(installed: LocalCluster, verb: str, resource: str) -> None:
+    asked = installed.kubectl("auth", "can-i", verb, resource, f"--as={USER}", "--all-namespaces", check=False)
+    assert asked.stdout.strip() == "no"
+
+
+def test_two_of_one_name_in_two_namespaces(cluster: LocalCluster, operator: Operator, namespace: str) -> None:
+    """The same name, metrics and versions; one is bad. Each is judged by its own numbers."""
+    other = f"{namespace}-b"
+    cluster.kubectl("create", "namespace", other)
+    good, bad = Scene(cluster, namespace), Scene(cluster, other)
+
+    def release(scene: Scene, errors: str, phase: str, stable: str) -> None:
+        scene.serve_first()
+        with scene.users(30):
+            scene.apply("2", ERRORS=errors)
+            scene.reach(phase, version=stable)
+
+    together(lambda: release(good, "0", "Stable", "2"), lambda: release(bad, "0.5", "RolledBack", "1"))
+    assert [one["outcome"] for one in good.status["history"]] == ["Promoted", "Promoted"]
+    cluster.kubectl("delete", "namespace", other, "--wait=false")
+
+
+def test_idle_rollouts_cost_nothing(cluster: LocalCluster, operator: Operator, namespace: str) -> None:
+    """One stable, one rolled back, one stalled: after they came to rest nothing is asked and nothing written."""
+    stable, back, stalled = (Scene(cluster, namespace, name) for name in ("stable", "back", "stalled"))
+    quick = changed(gates=[], rollback={"warmFor": "1s"})
+
+    def roll_back() -> None:
+        back.serve_first(change=quick)
+        back.apply("2", change=quick, CRASH="no")
+        back.reach("RolledBack", version="1")
+
+    def stall() -> None:
+        stalled.apply("1", change=changed(traffic={"gatewayAPI": {"route": {"name": "missing", "rule": "a"}}}))
+        stalled.reach("Stalled")
+
+    together(lambda: stable.serve_first(change=quick), roll_back, stall)
+    eventually(lambda: back.deployment("2")["spec"]["replicas"] == 0, "the failed pods to be stopped")
+
+    def resting() -> bool:
+        quiet = Audit(cluster)
+        let_pass(3.0)
+        return not quiet.requests()
+
+    eventually(resting, "all to come to rest", timeout=60)
+    audit = Audit(cluster)
+    let_pass(_QUIET_SECONDS)
+    assert sum(audit.requests().values()) <= 3, audit.requests()
+
+
+def test_nothing_was_forbidden(cluster: LocalCluster, operator: Operator, namespace: str) -> None:
+    """A whole life in one namespace, and the log knows neither a missing right nor a traceback."""
+    scene = Scene(cluster, namespace)
+    quick = changed(gates=[], steps=[{"weight": 50, "hold": "0s"}], rollback={"warmFor": "1s", "keep": 0})
+    scene.serve_first(change=quick)
+    scene.apply("2", change=quick)
+    scene.reach("Stable", version="2")
+    scene.apply("2", change=changed(gates=[], deletionPolicy="Delete"))
+    scene.kubectl("delete", "mro", "ranker")
+    log = operator.log()
+    assert "is forbidden: User" not in log
+    assert "Traceback" not in log

@@ -1,0 +1,82 @@
+"""What is remembered of rollouts and decisions, whatever order the news come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.controller.store import Store
+
+Body = dict[str, Any]
+KEY = ("recs", "ranker")
+
+
+def _rollout(version: int, *, uid: str = "u-1", generation: int = 1, **metadata: Any) -> Body:
+    own = {"namespace": "recs", "name": "ranker", "uid": uid, "resourceVersion": str(version), "generation": generation}
+    return {"metadata": own | metadata, "spec": {}}
+
+
+def _decision(name: str, version: int, **more: Any) -> Body:
+    metadata = {"namespace": "recs", "name": name, "uid": name, "resourceVersion": str(version)}
+    metadata["creationTimestamp"] = "2026-11-21T12:00:00Z"
+    return {"metadata": metadata, "spec": {"rollout": "ranker", "action": "pause"}} | more
+
+
+def test_only_news_that_matter_are_news() -> None:
+    store = Store()
+    assert store.put(_rollout(1))
+    assert not store.put(_rollout(2)), "our own status write"
+    assert store.put(_rollout(3, generation=2))
+    assert store.put(_rollout(4, generation=2, deletionTimestamp="2026-11-21T12:00:00Z"))
+    assert store.put(_rollout(5, generation=2, finalizers=["x"]))
+
+
+def test_late_news_do_not_undo_what_an_own_write_returned() -> None:
+    store = Store()
+    store.put(_rollout(9, generation=2))
+    assert not store.put(_rollout(8, generation=1))
+    found = store.rollout(KEY)
+    assert found is not None
+    assert found["metadata"]["resourceVersion"] == "9"
+
+
+def test_an_object_of_the_same_name_is_another_one() -> None:
+    store = Store()
+    store.put(_rollout(9))
+    store.set_live(KEY, "u-1", ModelRolloutStatus(weight=5))
+    assert store.put(_rollout(3, uid="u-2"))
+    assert store.live(KEY, "u-1") is None
+    assert store.live(KEY, "u-2") is None
+
+
+def test_the_dead_stay_dead() -> None:
+    """The answer to our last status write comes after the news of the deletion."""
+    store = Store()
+    store.put(_rollout(5))
+    store.drop(KEY, "u-1")
+    assert not store.put(_rollout(6))
+    assert store.rollout(KEY) is None
+    assert store.put(_rollout(7, uid="u-2"))
+    store.drop(KEY, "u-1")
+    assert store.rollout(KEY) is not None, "news of the old one's end do not end the new one"
+
+
+def test_decisions_come_in_the_order_of_their_creation() -> None:
+    store = Store()
+    for name, version in (("a", 12), ("b", 9), ("c", 101)):
+        assert store.put_decision(_decision(name, version)) == KEY
+    assert [one.name for one in store.decisions(KEY)] == ["b", "a", "c"]
+    store.drop_decision(KEY, "a")
+    store.put_decision(_decision("b", 13, status={"state": "Applied"}))
+    assert [one.name for one in store.decisions(KEY)] == ["c"]
+
+
+def test_a_decision_that_cannot_be_read_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    store = Store()
+    store.put_decision(_decision("odd", 1, spec={"rollout": "ranker", "action": "dance"}))
+    assert store.decisions(KEY) == []
+    assert store.decisions(KEY) == []
+    assert len(caplog.records) == 1
+    assert "cannot read the decision odd" in caplog.text

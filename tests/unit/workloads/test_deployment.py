@@ -1,0 +1,185 @@
+"""Deployments, Services and pods as real status samples show them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from modelrollout.api.enums import Role
+from modelrollout.api.objects import Rollout, parse_time
+from modelrollout.workloads import pods
+from modelrollout.workloads.deployment import build_deployment, build_service, view_of
+
+Body = dict[str, Any]
+REVISION = "0123456789"
+
+
+def _rollout(container: Body | None = None, **spec: Any) -> Rollout:
+    server = {"name": "server", "image": "i", "ports": [{"containerPort": 8080}], "readinessProbe": {"httpGet": {}}}
+    template = {"metadata": {"labels": {"team": "a"}}, "spec": {"containers": [server | (container or {})]}}
+    return Rollout.parse(
+        {
+            "metadata": {
+                "namespace": "recs",
+                "name": "ranker",
+                "uid": "u-1",
+                "resourceVersion": "1",
+                "creationTimestamp": "2026-11-21T12:00:00Z",
+                "labels": {"argocd.argoproj.io/instance": "shop"},
+            },
+            "spec": {
+                "model": {"version": "42", "uri": "s3://m/42"},
+                "workload": {"template": template},
+                "traffic": {"gatewayAPI": {"parentRefs": [{"name": "public"}]}},
+                "steps": [{"weight": 50, "hold": "1s"}],
+            }
+            | spec,
+        }
+    )
+
+
+def test_the_pods_get_the_model_and_the_users_own_values_win() -> None:
+    rollout = _rollout({"env": [{"name": "MODEL_VERSION", "value": "mine"}, {"name": "X", "value": "$(MODEL_URI)"}]})
+    before = copy.deepcopy(rollout.raw_spec)
+    env = build_deployment(rollout, REVISION, Role.CANDIDATE, 2)["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert [(one["name"], one["value"]) for one in env] == [
+        ("MODEL_NAME", "ranker"),
+        ("MODEL_URI", "s3://m/42"),
+        ("MODEL_REVISION", REVISION),
+        ("MODEL_VERSION", "mine"),
+        ("X", "$(MODEL_URI)"),
+    ]
+    assert rollout.raw_spec == before, "the spec that is hashed is never touched"
+
+
+def test_labels_tell_the_revision_and_none_of_the_rollouts_own_is_handed_down() -> None:
+    body = build_deployment(_rollout(), REVISION, Role.CANDIDATE, 2)
+    labels = body["spec"]["template"]["metadata"]["labels"]
+    assert labels == {"team": "a", "modelrollout.io/name": "ranker", "modelrollout.io/revision": REVISION}
+    assert body["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert "argocd" not in str(body)
+
+
+@pytest.mark.parametrize(
+    ("role", "policy", "owners"),
+    [
+        (Role.CANDIDATE, "Orphan", ["u-1"]),
+        (Role.RETIRED, "Orphan", ["u-1"]),
+        (Role.STABLE, "Orphan", []),
+        (Role.STABLE, "Delete", ["u-1"]),
+    ],
+)
+def test_what_serves_is_not_the_garbage_collectors(role: Role, policy: str, owners: list[str]) -> None:
+    rollout = _rollout(deletionPolicy=policy)
+    for body in (build_deployment(rollout, REVISION, role, 2), build_service(rollout, REVISION, role, port=9)):
+        assert [one["uid"] for one in body["metadata"].get("ownerReferences") or []] == owners
+
+
+def test_the_service_leads_to_the_port_that_serves() -> None:
+    service = build_service(_rollout(), REVISION, Role.CANDIDATE, port=8080)
+    assert service["spec"]["ports"][0]["targetPort"] == 8080
+    assert service["spec"]["selector"] == {"modelrollout.io/name": "ranker", "modelrollout.io/revision": REVISION}
+
+
+def _pod(*conditions: Body, container: Body | None = None, **metadata: Any) -> Body:
+    return {
+        "metadata": {"name": "ranker-1", "labels": {}} | metadata,
+        "status": {"conditions": list(conditions), "containerStatuses": [container] if container else []},
+    }
+
+
+SCHEDULED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-21T12:00:01Z"}
+READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T12:00:09Z"}
+
+
+@pytest.mark.parametrize(
+    ("container", "words"),
+    [
+        (
+            {"state": {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'}}},
+            'pod ranker-1: ImagePullBackOff: Back-off pulling image "x"',
+        ),
+        ({"state": {"waiting": {"reason": "ErrImagePull"}}}, ""),
+        ({"state": {"waiting": {"reason": "ContainerCreating"}}}, ""),
+        ({"state": {"running": {"startedAt": "2026-11-21T12:00:02Z"}}, "restartCount": 0}, ""),
+        (
+            {
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+                "restartCount": 3,
+            },
+            "pod ranker-1: CrashLoopBackOff after 3 restarts: exit code 1 (Error)",
+        ),
+        (
+            {
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 1}},
+                "restartCount": 1,
+            },
+            "",
+        ),
+        (
+            {
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+                "restartCount": 1,
+            },
+            "pod ranker-1: OOMKilled: the container needs more memory than its limit",
+        ),
+    ],
+)
+def test_a_pods_own_words(container: Body, words: str) -> None:
+    assert pods.failure(_pod(SCHEDULED, container=container)) == words
+
+
+def test_no_room_is_not_a_failure() -> None:
+    full = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes: Insufficient cpu",
+    }
+    pod = _pod(full)
+    assert pods.failure(pod) == ""
+    assert pods.waiting(pod) == "pod ranker-1 finds no node: 0/1 nodes: Insufficient cpu"
+    assert pods.progress_at(pod) is None
+
+
+def test_progress_is_the_last_thing_that_went_forward() -> None:
+    container = {"state": {"running": {"startedAt": "2026-11-21T12:00:05Z"}}}
+    assert pods.progress_at(_pod(SCHEDULED, container=container)) == parse_time("2026-11-21T12:00:05Z")
+    assert pods.progress_at(_pod(SCHEDULED, READY, container=container)) == parse_time("2026-11-21T12:00:09Z")
+    assert pods.ready_since(_pod(SCHEDULED, READY)) == parse_time("2026-11-21T12:00:09Z")
+    assert pods.ready_since(_pod(SCHEDULED)) is None
+
+
+def _deployment(**status: Any) -> Body:
+    body = build_deployment(_rollout(), REVISION, Role.STABLE, 3)
+    body["metadata"]["annotations"]["modelrollout.io/promoted-at"] = "2026-11-21T12:00:00.500Z"
+    return body | {"status": status}
+
+
+def test_a_view_of_a_revision() -> None:
+    dying = _pod(READY | {"lastTransitionTime": "2026-11-21T13:00:00Z"}, deletionTimestamp="2026-11-21T13:00:01Z")
+    view = view_of(_deployment(), [_pod(SCHEDULED, READY), dying], 1)
+    assert (view.revision, view.version, view.role, view.desired, view.ready) == (REVISION, "42", Role.STABLE, 3, 1)
+    assert view.promoted_at == parse_time("2026-11-21T12:00:00.500Z")
+    assert view.youngest_ready_at == parse_time("2026-11-21T12:00:09Z"), "a pod that is being deleted counts no more"
+    assert view.failure == view.waiting == ""
+
+
+def test_a_quota_is_told_in_the_servers_words() -> None:
+    failing = {"type": "ReplicaFailure", "status": "True", "message": 'pods "x" is forbidden: exceeded quota: tight'}
+    view = view_of(_deployment(conditions=[failing]), [], 0)
+    assert view.waiting == 'its pods are not admitted: pods "x" is forbidden: exceeded quota: tight'
+
+
+def test_spoilt_annotations_and_labels_are_survived() -> None:
+    body = _deployment()
+    body["metadata"]["annotations"]["modelrollout.io/promoted-at"] = "yesterday"
+    body["metadata"]["labels"]["modelrollout.io/role"] = "king"
+    view = view_of(body, [], 0)
+    assert view.promoted_at is None
+    assert view.role is Role.RETIRED
