@@ -7,15 +7,16 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-_HUNT = os.environ.get("MODELROLLOUT_FUZZ", "")
+HUNTING = int(os.environ.get("MODELROLLOUT_FUZZ", "0"))
+"""How many new examples to draw; 0 for the fixed ones."""
 _COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 
 settings.register_profile("fixed", derandomize=True, database=None, **_COMMON)  # type: ignore[arg-type]
 settings.register_profile(
     "hunt",
-    max_examples=int(_HUNT or 1),
+    max_examples=HUNTING or 1,
     database=None,
     phases=[Phase.generate] if os.environ.get("MODELROLLOUT_FUZZ_UNSHRUNK") else list(Phase),
     **_COMMON,  # type: ignore[arg-type]
 )
-settings.load_profile("hunt" if _HUNT else "fixed")
+settings.load_profile("hunt" if HUNTING else "fixed")

@@ -187,7 +187,7 @@ class SetWeights:
     weights: Mapping[str, int]
     marker: Marker
     raises: bool
-    """Whether the candidate's share goes up: such a write must fail when the route changed meanwhile."""
+    """Whether the write must fail when the route changed meanwhile, as every one that raises the candidate's share."""
 
 
 @dataclass(frozen=True, slots=True)

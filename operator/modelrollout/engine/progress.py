@@ -331,7 +331,7 @@ def _step(d: Draft) -> None:
             d.say(Phase.PROGRESSING, Reason.RAISING_WEIGHT, message, "the hold begins when it is in effect")
             return
         step = step.model_copy(update={"serving_since": d.now, "credited_at": d.now})
-        d.set(step=step, evaluated_at=d.status.evaluated_at or d.now)
+        d.set(step=step, evaluated_at=d.status.evaluated_at or d.now.replace(microsecond=0))
     waiting = _why_not_counting(d, in_effect)
     _credit(d, counting=not waiting)
     if step.skipped:

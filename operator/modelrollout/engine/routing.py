@@ -106,8 +106,11 @@ def shift(d: Draft) -> None:
         raises = False
         if lowers:
             d.wake_in(0.05)
-    if desired == dict(observed) and d.input.route.state is not RouteState.MISSING and not _marker_is_history(d):
-        return
+    if desired == dict(observed) and d.input.route.state is not RouteState.MISSING:
+        if _marker_is_ahead(d):
+            raises = True  # nothing moves: only the marker follows, after status, unless someone edits again meanwhile
+        elif not _marker_is_history(d):
+            return
     marker = Marker(
         weights=desired,
         revision=d.candidate or d.stable,
@@ -132,6 +135,15 @@ def _marker_is_history(d: Draft) -> bool:
     marker = d.input.route.marker
     begins = bool(d.candidate) and d.status.weight == 0 and d.status.phase is not Phase.ROLLING_BACK
     return begins and marker is not None and marker.revision == d.candidate and marker.reason in _LOWERED_BY_US
+
+
+def _marker_is_ahead(d: Draft) -> bool:
+    """Whether the marker still tells of a weight that somebody lowered since: that edit is obeyed once, and must not be
+    found again when a human has overruled it."""
+    marker, candidate = d.input.route.marker, d.candidate
+    if marker is None or not candidate:
+        return False
+    return marker.weights.get(candidate, 0) > d.input.route.weights.get(candidate, 0)
 
 
 def _why(d: Draft, *, lowered: bool) -> Reason:

@@ -1,0 +1,111 @@
+"""The same history with and without crashes ends the same: no action is lost, none is done twice.
+
+Holds are so long that only people move the rollout, and the world is given time after each of their words; what is left
+to chance is where the operator dies, between any two effects, again and again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelrollout.api.enums import Action as Verb
+from tests.property.conftest import HUNTING
+from tests.property.rules import Watch
+from tests.support.world import Behaviour, World, spec
+
+Step = tuple[str, str]
+
+_HISTORY = st.lists(
+    st.one_of(
+        st.tuples(st.just("apply"), st.sampled_from(["1", "2", "3"])),
+        st.tuples(st.just("say"), st.sampled_from([str(verb) for verb in Verb] + ["promote", "promote-full"] * 2)),
+        st.tuples(
+            st.sampled_from(["break", "fail", "mend", "freeze", "thaw", "delete", "lower", "lose", "blind"]),
+            st.just(""),
+        ),
+    ),
+    min_size=1,
+    max_size=6,
+)
+_DEATHS = st.lists(st.one_of(st.none(), st.integers(0, 5)), max_size=16)
+
+
+def _world() -> World:
+    steps = [{"weight": 10, "hold": "100h"}, {"weight": 50, "hold": "100h"}, {"weight": 100, "hold": "100h"}]
+    world = World(spec(steps=steps))
+    world.run(60)
+    world.apply("2")
+    world.run(60)
+    return world
+
+
+def _do(world: World, what: str, argument: str) -> None:
+    match what:
+        case "apply":
+            world.apply(argument)
+        case "say":
+            world.say(Verb(argument.removesuffix("-full")), full=argument.endswith("-full"))
+        case "break":
+            world.broken[world.raw["model"]["version"]] = "CrashLoopBackOff"
+            world.touch()
+        case "fail":
+            world.behaviour[world.raw["model"]["version"]] = Behaviour(errors=0.5)
+        case "mend":
+            world.broken, world.behaviour, world.metrics_down = {}, {}, False
+            world.touch()
+        case "freeze":
+            world.freeze("a fair")
+        case "thaw":
+            world.freeze("")
+        case "delete":
+            world.delete()
+            world.run(30)
+            world.apply()
+        case "lower":
+            if world.weight > 5:
+                world.edit_route({world.stable: 95, world.candidate: 5})
+        case "lose":
+            world.delete_route()
+        case "blind":
+            world.metrics_down = True
+
+
+def _end(history: list[Step], deaths: list[int | None]) -> dict[str, Any]:
+    world = _world()
+    watch = Watch(world)
+    world.crashes = list(deaths)
+    for what, argument in history:
+        watch.asked_anew()
+        _do(world, what, argument)
+        world.run(90)
+    world.crashes.clear()
+    world.run(400)
+    assert not world.humans, "a decision was lost"
+    status = world.status
+    return {
+        "phase": status.phase,
+        "reason": status.reason,
+        "stable": world.stable,
+        "candidate": world.candidate,
+        "weight": status.weight,
+        "weights": world.route.weights,
+        "failed": status.failed.revision if status.failed else "",
+        "pinned": status.pinned,
+        "paused": status.paused.reason if status.paused else "",
+        "roles": {name: (one.role, len(one.pods)) for name, one in world.deployments.items()},
+        "history": [(entry.revision, entry.outcome) for entry in status.history],
+        "answers": {name: answer.state for name, answer in world.answers.items()},
+        "finalizer": world.finalizer,
+        "step": (status.step.number, status.step.skipped) if status.step else None,
+    }
+
+
+@settings(max_examples=HUNTING or 30)
+@given(history=_HISTORY, deaths=_DEATHS)
+def test_rule_14_crashes_do_not_change_how_it_ends(history: list[Step], deaths: list[int | None]) -> None:
+    """Rule 14: restarts at any point, never stuck and never duplicated. (Conflicts, 410s and lost watches are the
+    shell's; they are tested with the controller.)"""
+    assert _end(history, deaths) == _end(history, [])
