@@ -40,7 +40,7 @@ async def _run(settings: Settings, health: str | None) -> int:
     help="Run outside a cluster with this kubeconfig.",
 )
 @click.option("--namespace", help="Watch this namespace alone.  [default: all]")
-@click.option("--metrics-delay", default=2.0, help="Seconds in the past at which Prometheus is read.")
+@click.option("--metrics-delay", default=1.0, help="Seconds in the past at which Prometheus is read.")
 @click.option("--workers", default=8, help="Rollouts that are looked at side by side.")
 @click.option("--health", help="Endpoint of the liveness probe, like http://0.0.0.0:8080/healthz.")
 @click.option("--verbose", is_flag=True, help="Log more.")
