@@ -47,7 +47,8 @@ lock: setup ## pin every dependency anew, with hashes
 	@$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header -q -o requirements-operator.lock
 
 bench: setup ## how fast and how cheap: prints tables
-	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m tests.bench
+	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m tests.bench.reaction
+	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m tests.bench.idle
 
 clean: ## remove the Python environment (the cluster's programs stay in the user cache)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
