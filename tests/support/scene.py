@@ -34,8 +34,14 @@ _PATHS = {
 
 @functools.lru_cache(maxsize=2)
 def _client(kubeconfig: Path, ca_file: Path) -> ApiClient:
+    """A client that costs no process: tests look often."""
     config = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
     return ApiClient(config["clusters"][0]["cluster"]["server"], ca_file, config["users"][0]["user"]["token"])
+
+
+def api(cluster: LocalCluster) -> ApiClient:
+    """The API server, as administrator."""
+    return _client(cluster.kubeconfig, cluster.ca_file)
 
 
 def changed(**fields: Any) -> Callable[[Body], None]:
@@ -86,8 +92,7 @@ class Scene:
     def get(self, kind: str, name: str) -> Body:
         """One object; empty when it is not there."""
         try:
-            client = _client(self.cluster.kubeconfig, self.cluster.ca_file)
-            return client.get(f"{_PATHS[kind]}/namespaces/{self.namespace}/{kind}/{name}")
+            return api(self.cluster).get(f"{_PATHS[kind]}/namespaces/{self.namespace}/{kind}/{name}")
         except ApiError as error:
             if error.status == 404:
                 return {}
@@ -95,8 +100,7 @@ class Scene:
 
     def every(self, kind: str) -> list[Body]:
         """Every object of a kind in the namespace."""
-        client = _client(self.cluster.kubeconfig, self.cluster.ca_file)
-        return list(client.get(f"{_PATHS[kind]}/namespaces/{self.namespace}/{kind}")["items"])
+        return list(api(self.cluster).get(f"{_PATHS[kind]}/namespaces/{self.namespace}/{kind}")["items"])
 
     @property
     def rollout(self) -> Body:
