@@ -54,6 +54,7 @@ START: Final = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 _LOOKS_AT_ONE_INSTANT: Final = 40
 _EFFECT_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
+_SLACK: Final = timedelta(seconds=1)
 
 ERRORS: Final[dict[str, Any]] = {
     "name": "errors",
@@ -192,6 +193,8 @@ class World:
         self.refuse_raises = 0
         self.crashes: list[int | None] = []
         """For the looks to come that have effects: after how many of them the operator dies (None: it does not)."""
+        self.crash_when: Callable[[Decision], int | None] | None = None
+        """Asked of every decision until it says after how many effects the operator dies."""
         self.events: list[Event] = []
         self.watchers: list[Watcher] = []
         self.done: list[tuple[datetime, Action]] = []
@@ -461,6 +464,9 @@ class World:
         self.last = decision
         if crash_after is None and self.crashes and (decision.first or decision.then or decision.events):
             crash_after = self.crashes.pop(0)
+        if crash_after is None and self.crash_when is not None:
+            crash_after = self.crash_when(decision)
+            self.crash_when = self.crash_when if crash_after is None else None
         try:
             self._carry_out(seen, decision, version, crash_after)
         except CrashError:
@@ -581,9 +587,9 @@ class World:
         if self._look is not None:
             self._wake_in(_EFFECT_SECONDS)
         elif (due := seconds_until_due(seen, delay=1.0)) is not None:
-            if seen.status.evaluated_at is None and self._measured_at is not None:
+            if self._measured_at is not None:  # an outage is no reason to ask without a pause
                 interval = parse_duration(seen.spec.evaluation.interval)
-                due = max(0.0, (self._measured_at + interval - self.clock).total_seconds())
+                due = max(due, (self._measured_at + interval - _SLACK - self.clock).total_seconds())
             self._wake_in(due + 0.01)
 
     # Metrics
@@ -594,8 +600,7 @@ class World:
         if plan is None or status.candidate is None or status.stable is None:
             return
         interval = parse_duration(seen.spec.evaluation.interval)
-        recent = self._measured_at is not None and timedelta() <= self.clock - self._measured_at < interval
-        if status.evaluated_at is None and recent:
+        if self._measured_at is not None and self.clock - self._measured_at < interval - _SLACK:
             return
         self._measured_at = self.clock
         gates = {

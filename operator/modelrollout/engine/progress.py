@@ -318,26 +318,34 @@ def _step(d: Draft) -> None:
     _follow_edits(d)
     step = d.status.step
     assert step is not None
-    if d.status.weight < step.weight:
-        if not _raise_to(d, step.weight):
-            return
-        step = d.status.step
-        assert step is not None
-    observed = d.input.route.weights.get(d.candidate)
-    in_effect = observed == d.status.weight and d.input.route.state is RouteState.ACCEPTED
+    if d.status.weight < step.weight and not _raise_to(d, step.weight):
+        if d.status.weight > 0:
+            _note_serving(d)  # lowered from outside: what it has left goes on being judged
+        return
+    in_effect = _note_serving(d)
+    step = d.status.step
+    assert step is not None
     if step.serving_since is None:
-        if not in_effect:
-            message = d.input.route.message or f"weight {step.weight} % is asked; the gateway has not accepted it yet"
-            d.say(Phase.PROGRESSING, Reason.RAISING_WEIGHT, message, "the hold begins when it is in effect")
-            return
-        step = step.model_copy(update={"serving_since": d.now, "credited_at": d.now})
-        d.set(step=step, evaluated_at=d.status.evaluated_at or d.now.replace(microsecond=0))
+        message = d.input.route.message or f"weight {step.weight} % is asked; the gateway has not accepted it yet"
+        d.say(Phase.PROGRESSING, Reason.RAISING_WEIGHT, message, "the hold begins when it is in effect")
+        return
     waiting = _why_not_counting(d, in_effect)
     _credit(d, counting=not waiting)
     if step.skipped:
         _next_step(d)
     else:
         _hold(d, waiting)
+
+
+def _note_serving(d: Draft) -> bool:
+    """Whether the weight is in effect; the first time it is, the step begins to be judged."""
+    step = d.status.step
+    observed = d.input.route.weights.get(d.candidate)
+    in_effect = observed == d.status.weight and d.input.route.state is RouteState.ACCEPTED
+    if step is not None and step.serving_since is None and in_effect:
+        step = step.model_copy(update={"serving_since": d.now, "credited_at": d.now})
+        d.set(step=step, evaluated_at=d.status.evaluated_at or d.now.replace(microsecond=0))
+    return in_effect
 
 
 def _raise_to(d: Draft, weight: int) -> bool:

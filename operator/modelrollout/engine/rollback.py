@@ -147,11 +147,12 @@ def settle_on_stable(d: Draft) -> None:
         return
     last = d.status.history[0] if d.status.history else None
     reason = Reason.SERVING if last is None else Reason.REVERTED_TO_STABLE
-    if last is not None and last.outcome is Outcome.PROMOTED:
-        reason = last.reason
-    d.set(failed=None, observed_revision=d.input.target.revision)
     version = d.status.stable.version if d.status.stable else ""
-    say_stable(d, reason, f"version {version} serves all traffic")
+    message = f"version {version} serves all traffic"
+    if last is not None and last.outcome is Outcome.PROMOTED:
+        reason, message = last.reason, last.message
+    d.set(failed=None, observed_revision=d.input.target.revision)
+    say_stable(d, reason, message)
 
 
 def _revert(d: Draft) -> None:
