@@ -48,7 +48,7 @@ from modelrollout.engine.model import (
 from modelrollout.engine.revision import revision_hash
 from modelrollout.gates.evidence import Counts, Histogram, Interval
 
-__all__ = ["CTR", "ERRORS", "LATENCY", "START", "Behaviour", "CrashError", "Deployment", "World", "spec"]
+__all__ = ["CTR", "ERRORS", "LATENCY", "START", "Behaviour", "CrashError", "Deployment", "Pod", "World", "spec"]
 
 START: Final = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 _LOOKS_AT_ONE_INSTANT: Final = 40
@@ -114,14 +114,22 @@ class Behaviour:
     slow: float = 0.01
 
 
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod: when it was made, and when it would be ready."""
+
+    created: datetime
+    ready_at: datetime
+
+
 @dataclass(slots=True)
 class Deployment:
-    """A revision's objects. Pods are the times at which they were created."""
+    """A revision's objects."""
 
     revision: str
     version: str
     role: Role
-    pods: list[datetime] = field(default_factory=list)
+    pods: list[Pod] = field(default_factory=list)
     promoted_at: datetime | None = None
     retired_at: datetime | None = None
 
@@ -357,9 +365,9 @@ class World:
             self.run(0.5)
         return (self.clock - began).total_seconds()
 
-    def settle(self, seconds: float = 3600.0) -> None:
-        """Let a long time pass."""
-        self.run(seconds)
+    def pass_unseen(self, seconds: float) -> None:
+        """Let time pass while the operator is down."""
+        self._pass_until(self.clock + timedelta(seconds=seconds))
 
     def _pass_until(self, at: datetime) -> None:
         seconds = (at - self.clock).total_seconds()
@@ -397,14 +405,14 @@ class World:
 
     # Pods
 
-    def _running(self, deployment: Deployment) -> list[datetime]:
+    def _running(self, deployment: Deployment) -> list[Pod]:
         since = self.no_room_since
-        return [pod for pod in deployment.pods if since is None or pod < since]
+        return [pod for pod in deployment.pods if since is None or pod.created < since]
 
-    def _ready_at(self, deployment: Deployment, pod: datetime) -> datetime:
+    def _ready_at(self, deployment: Deployment, pod: Pod) -> datetime:
         if deployment.version in self.hanging or deployment.version in self.broken:
             return datetime.max.replace(tzinfo=UTC)
-        return pod + timedelta(seconds=self.startup)
+        return pod.ready_at
 
     def _view(self, deployment: Deployment) -> RevisionView:
         running = self._running(deployment)
@@ -419,7 +427,7 @@ class World:
             ready=len(ready),
             failure=f"pod: {self.broken[deployment.version]}" if deployment.version in self.broken and running else "",
             waiting="no node has room" if len(running) < len(deployment.pods) else "",
-            progress_at=max([*running, *ready], default=None),
+            progress_at=max([*(pod.created for pod in running), *ready], default=None),
             youngest_ready_at=max(ready, default=None),
         )
 
@@ -552,7 +560,8 @@ class World:
 
     def _scale(self, deployment: Deployment, replicas: int) -> None:
         deployment.pods = deployment.pods[:replicas]
-        deployment.pods += [self.clock] * (replicas - len(deployment.pods))
+        pod = Pod(self.clock, self.clock + timedelta(seconds=self.startup))
+        deployment.pods += [pod] * (replicas - len(deployment.pods))
 
     @staticmethod
     def _set_role(deployment: Deployment | None, action: SetRole) -> None:

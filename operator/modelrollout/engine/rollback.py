@@ -142,6 +142,7 @@ def _drained(d: Draft) -> bool:
 
 def settle_on_stable(d: Draft) -> None:
     """``spec`` (or an undo) names what is stable: whatever else was on trial ends, at once and without analysis."""
+    d.set(observed_revision=d.input.target.revision)
     if d.candidate:
         _revert(d)
         return
@@ -151,7 +152,7 @@ def settle_on_stable(d: Draft) -> None:
     message = f"version {version} serves all traffic"
     if last is not None and last.outcome is Outcome.PROMOTED:
         reason, message = last.reason, last.message
-    d.set(failed=None, observed_revision=d.input.target.revision)
+    d.set(failed=None)
     say_stable(d, reason, message)
 
 
