@@ -45,6 +45,7 @@ _MEASURED_PHASES = (
     Phase.ROLLING_BACK,
     Phase.STALLED,
 )
+_EDITED = "new or edited: judged from the beginning of the step"
 _NOT_READ = GateMeasurement()
 _REASONS = {
     ProblemKind.SOURCE_DOWN: Reason.METRICS_UNAVAILABLE,
@@ -160,11 +161,10 @@ def follow_gate_edits(d: Draft) -> None:
     wanted = {gate.name: definition_hash(gate) for gate in d.input.spec.gates}
     if not wanted and d.status.blind is not None:
         d.set(blind=None)
-    edited = "its definition was edited: judged anew from the beginning of the step"
     gates = [
         gate
         if gate.definition == wanted[gate.name]
-        else gate.model_copy(update={"verdict": Verdict.TOO_EARLY, "message": edited, "shared": False})
+        else gate.model_copy(update={"verdict": Verdict.TOO_EARLY, "message": _EDITED, "shared": False})
         for gate in d.status.gates
         if gate.name in wanted
     ]
@@ -296,7 +296,10 @@ def _blind(d: Draft, gate: Gate, before: GateStatus | None, problem: Problem, qu
 def _early(d: Draft, gate: Gate, before: GateStatus | None, seen: GateMeasurement) -> GateStatus:
     if d.status.phase is Phase.ROLLING_BACK and before is not None:
         return before
-    message = seen.problem.message if seen.problem else "the candidate has no traffic yet"
+    message = (
+        "the candidate has no traffic yet" if d.status.weight == 0 else _EDITED if before is None else "not read yet"
+    )
+    message = seen.problem.message if seen.problem else message
     return _with_verdict(d, before, _blank(gate, before, Verdict.TOO_EARLY, message, seen.query))
 
 

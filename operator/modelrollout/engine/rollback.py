@@ -128,7 +128,7 @@ def _drained(d: Draft) -> bool:
     requests = requests_seen(d.input.measurement, d.status.draining_since)
     if requests is None:
         d.wake_in(d.interval)
-        return waited >= max(delay, d.seconds(d.input.spec.evaluation.blind_timeout))
+        return _unknown_for(d) >= d.seconds(d.input.spec.evaluation.blind_timeout)
     if requests > 0:
         message = (
             f"the weight is 0 since {format_duration(waited)}, but {requests:.0f} requests still reached it: "
@@ -138,6 +138,15 @@ def _drained(d: Draft) -> bool:
         d.wake_in(d.interval)
         return False
     return True
+
+
+def _unknown_for(d: Draft) -> float:
+    """For how long nobody could tell whether requests still reach the candidate."""
+    read, began = d.status.evaluated_at, d.status.draining_since
+    just_read = d.input.measurement is not None and read == d.input.measurement.end
+    if read is None or began is None or just_read:  # what was read does not say, and will not say later
+        return d.since(began)
+    return d.since(max(read, began))
 
 
 def settle_on_stable(d: Draft) -> None:
