@@ -7,7 +7,7 @@ import math
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Reason
 from modelrollout.api.rollout import DeletionPolicy, Scaling
-from modelrollout.engine.model import Action, Create, Decision, Input, Scale, SetWeights
+from modelrollout.engine.model import Action, Decision, Input, Scale, SetWeights
 from modelrollout.engine.rollback import LATCHED
 from tests.support.world import World
 
@@ -50,8 +50,8 @@ class Watch:
         weights = action.weights
         assert sum(weights.values()) == 100, f"weights sum to {sum(weights.values())}"
         if not self.stale:
-            made = {one.revision for one in decision.then if isinstance(one, Create)}  # a lost stable one, made again
-            assert set(weights) <= set(world.deployments) | made, "a weight names a revision that does not exist"
+            lost = {decision.status.stable.revision} if decision.status.stable else set()  # it has no substitute
+            assert set(weights) <= set(world.deployments) | lost, "a weight names a revision that does not exist"
         if action.marker.reason in LATCHED and weights.get(action.marker.revision) == 0:
             self.latched = action.marker.revision
         assert not self.latched or weights.get(self.latched, 0) == 0, "weight for a revision that was taken back"

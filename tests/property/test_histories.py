@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import settings
@@ -280,6 +281,7 @@ class Histories(RuleBasedStateMachine):
         if not world.exists:
             return
         world.metrics_down, world.missing_metrics, world.unmeasured, world.frozen = False, set(), set(), ""
+        world.skew = timedelta()
         world.hanging, world.broken, world.no_room_since, world.behaviour = set(), {}, None, {}
         world.apply(paused=False)
         world.run(60)

@@ -235,7 +235,7 @@ class World:
     def say(self, verb: Verb | str, *, revision: str = "", full: bool = False, expires: float = 600.0) -> str:
         """Create a RolloutDecision; its uid."""
         uid = f"uid-{len(self.humans) + len(self.answers) + 1}"
-        now = self.clock + self.skew
+        now = self.clock  # the API server's
         self.humans[uid] = Human(
             uid=uid,
             name=uid,

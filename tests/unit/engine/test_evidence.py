@@ -1,0 +1,346 @@
+"""What the engine makes of the metrics: when it judges, when a hold counts, and what is an outage."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from modelrollout.api.enums import Phase, Reason, Verdict
+from modelrollout.api.rollout import Gate
+from modelrollout.engine.evidence import definition_hash, measurement_plan, warm_from
+from modelrollout.engine.model import RouteState, SetWeights
+from tests.support.world import CTR, ERRORS, LATENCY, Behaviour, World, spec
+from tests.unit.engine.test_rules import serving, stepping
+
+_ABSOLUTE = ERRORS | {"atMost": "5%"}
+_LONG = [{"weight": 10, "hold": "10m"}, {"weight": 100, "hold": "1m"}]
+
+
+def held(world: World) -> float:
+    """Seconds of the hold that were counted."""
+    assert world.status.step is not None
+    return world.status.step.held_seconds
+
+
+def test_a_cold_start_is_not_judged() -> None:
+    world = stepping(10, gates=[LATENCY], warmup="1m", steps=_LONG)
+    world.behaviour["2"] = Behaviour(slow=0.24)
+    world.run(40)
+    assert world.gate("p95").verdict is Verdict.TOO_EARLY
+    assert "warming up" in world.gate("p95").message
+    world.behaviour.clear()
+    world.run(900)
+    assert world.stable == world.target
+
+
+def test_a_catastrophe_is_caught_while_warming_up() -> None:
+    world = stepping(10, warmup="10m", steps=_LONG)
+    world.behaviour["2"] = Behaviour(errors=0.6)
+    assert world.run_until(lambda: world.weight == 0) < 13
+    assert world.status.failed is not None
+    assert world.status.failed.reason is Reason.CATASTROPHE
+
+
+def test_a_catastrophe_is_caught_before_the_gateway_says_accepted() -> None:
+    world = serving()
+    world.acceptance = 3.0
+    world.behaviour["2"] = Behaviour(errors=0.9)
+    world.apply("2")
+    world.run_until(lambda: world.weight == 10)
+    world.route.state = RouteState.PENDING  # accepted never comes
+    world.acceptance = 3600.0
+    assert world.run_until(lambda: world.weight == 0) < 20
+
+
+def test_pods_younger_than_the_warm_up_are_not_judged() -> None:
+    world = stepping(10, warmup="1m", steps=_LONG)
+    world.run(90)
+    assert world.gate().verdict is not Verdict.TOO_EARLY
+    candidate = world.deployments[world.candidate]
+    candidate.pods = []
+    world._scale(candidate, 2)
+    world.run(20)
+    assert world.gate().verdict is Verdict.TOO_EARLY
+    seen = world.observe()
+    warm = warm_from(seen, seen.status)
+    assert warm is not None
+    assert warm > seen.now + timedelta(seconds=40)
+
+
+def test_late_labels_are_waited_for_after_every_raise() -> None:
+    world = stepping(10, gates=[CTR | {"labelsWithin": "2m"}], steps=_LONG)
+    world.run(120)
+    assert world.gate("ctr").verdict is Verdict.TOO_EARLY
+    world.run(60)
+    assert world.gate("ctr").verdict in (Verdict.NO_HARM_SEEN, Verdict.PROVEN)
+
+
+@pytest.mark.parametrize("obstacle", ["paused", "spec paused", "frozen", "blind", "not accepted", "not ready", "away"])
+def test_a_hold_counts_only_what_counts(obstacle: str) -> None:
+    world = stepping(10, steps=_LONG, evaluation=spec()["evaluation"] | {"minBreachTime": "1h"})
+    world.run(60)
+    if obstacle == "paused":
+        world.say("pause")
+    elif obstacle == "spec paused":
+        world.apply(paused=True)
+    elif obstacle == "frozen":
+        world.freeze("a fair")
+    elif obstacle == "blind":
+        world.metrics_down = True
+    elif obstacle == "not accepted":
+        world.acceptance = 3600.0
+        world._route_changed()
+    elif obstacle == "not ready":
+        world.hanging.add("2")
+    world.run(10)
+    before = held(world)
+    if obstacle == "away":
+        world.pass_unseen(200)
+        world.run(1)
+        assert held(world) - before <= 2 * 5 + 1, "after an absence at most two intervals"
+    else:
+        world.run(200)
+        assert held(world) == before
+
+
+def test_a_hold_counts_all_the_time_that_is_well_spent() -> None:
+    world = stepping(10, steps=_LONG)
+    world.run(15)
+    before = held(world)
+    world.run(100)
+    assert held(world) - before == pytest.approx(100, abs=6)
+
+
+def test_a_breach_must_last() -> None:
+    world = stepping(10, evaluation=spec()["evaluation"] | {"minBreachTime": "30s"})
+    world.behaviour["2"] = Behaviour(errors=0.2)
+    world.run_until(lambda: world.status.breach_since is not None)
+    assert "being confirmed" in world.status.message
+    assert 29 <= world.run_until(lambda: world.weight == 0) <= 36
+
+
+def test_without_a_minimum_the_first_breach_is_enough() -> None:
+    world = stepping(10, evaluation=spec()["evaluation"] | {"minBreachTime": "0s"})
+    world.behaviour["2"] = Behaviour(errors=0.2)
+    world.run_until(lambda: any(gate.verdict is Verdict.BREACHED for gate in world.status.gates))
+    assert world.weight == 0
+
+
+def test_one_look_is_not_enough_however_long_ago_it_was() -> None:
+    """With looks a minute apart, thirty seconds are still a single look."""
+    world = stepping(10, evaluation=spec()["evaluation"] | {"interval": "1m", "minBreachTime": "30s"})
+    world.behaviour["2"] = Behaviour(errors=0.2)
+    world.run_until(lambda: world.status.breach_since is not None)
+    assert world.run_until(lambda: world.weight == 0) > 55
+
+
+def test_a_shared_dependency_that_breaks_an_absolute_limit_is_not_the_candidate_s_fault() -> None:
+    world = stepping(10, gates=[_ABSOLUTE])
+    world.behaviour = {"1": Behaviour(errors=0.2), "2": Behaviour(errors=0.2)}
+    world.run(600)
+    assert world.status.reason is Reason.SHARED_DEGRADATION
+    assert world.gate().shared
+    assert world.weight == 10
+    assert world.status.failed is None
+
+
+def test_worse_than_a_degraded_baseline_is_rolled_back() -> None:
+    world = stepping(10, gates=[_ABSOLUTE])
+    world.behaviour = {"1": Behaviour(errors=0.06), "2": Behaviour(errors=0.2)}
+    world.run(120)
+    assert world.status.failed is not None
+
+
+def test_at_100_percent_a_relative_gate_keeps_its_verdict_and_says_no_baseline() -> None:
+    world = stepping(100, steps=[{"weight": 50, "hold": "1m"}, {"weight": 100, "hold": "5m"}])
+    world.run(120)
+    assert world.gate().message.startswith("NoBaseline")
+    assert world.gate().verdict in (Verdict.NO_HARM_SEEN, Verdict.PROVEN)
+    assert world.gate().samples > 1000
+
+
+def test_at_100_percent_a_relative_gate_that_never_was_decided_does_not_pretend_to_be() -> None:
+    world = stepping(100, steps=[{"weight": 100, "hold": "1m"}])
+    world.run(30)
+    assert world.gate().verdict is Verdict.TOO_EARLY
+    assert world.gate().message.startswith("NoBaseline")
+    world.run(120)
+    assert world.stable == world.target, "and holds nothing up: there is nothing more to learn"
+
+
+def test_at_100_percent_absolute_gates_and_catastrophes_act() -> None:
+    for gate, how in ((_ABSOLUTE, Behaviour(errors=0.1)), (ERRORS, Behaviour(errors=0.9))):
+        world = stepping(100, gates=[gate], steps=[{"weight": 50, "hold": "30s"}, {"weight": 100, "hold": "1h"}])
+        world.run(30)
+        world.behaviour["2"] = how
+        world.run(200)
+        assert world.status.failed is not None, gate
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("source", Reason.METRICS_UNAVAILABLE),
+        ("metric", Reason.GATE_MISCONFIGURED),
+        ("candidate", Reason.CANDIDATE_NOT_MEASURED),
+        ("baseline", Reason.GATE_MISCONFIGURED),
+    ],
+)
+def test_what_is_missing_is_told_apart(what: str, reason: Reason) -> None:
+    world = stepping(10, steps=_LONG)
+    world.run(60)
+    if what == "source":
+        world.metrics_down = True
+    elif what == "metric":
+        world.missing_metrics = {"errors"}
+    else:
+        world.unmeasured = {"2" if what == "candidate" else "1"}
+    world.run(60)
+    assert world.condition("MetricsAvailable") == ("False", str(reason))
+    assert world.gate().verdict is Verdict.BLIND
+    assert world.status.failed is None
+
+
+def test_an_absolute_gate_needs_no_baseline() -> None:
+    world = serving(gates=[_ABSOLUTE])
+    world.unmeasured = {"1"}
+    world.apply("2")
+    world.run(600)
+    assert world.stable == world.target
+
+
+def test_a_relative_gate_gives_no_traffic_before_the_baseline_is_measured() -> None:
+    world = serving()
+    world.unmeasured = {"1"}
+    world.apply("2")
+    world.run(300)
+    assert world.weight == 0
+    world.unmeasured = set()
+    world.run(600)
+    assert world.stable == world.target
+
+
+def test_series_that_are_not_there_yet_right_after_a_raise_are_only_early() -> None:
+    world = serving()
+    world.unmeasured = {"2"}
+    world.apply("2")
+    world.run(20)
+    assert world.weight == 10
+    assert world.status.blind is None
+    assert world.gate().verdict is Verdict.TOO_EARLY
+    world.unmeasured = set()
+    world.run(600)
+    assert world.stable == world.target
+
+
+def _retreating(**changes: Any) -> World:
+    return stepping(50, evaluation=spec()["evaluation"] | {"onBlind": "retreat"}, **changes)
+
+
+def test_on_blind_retreat_puts_traffic_back_and_comes_again_from_the_first_step() -> None:
+    world = _retreating()
+    candidate = world.candidate
+    world.metrics_down = True
+    took = world.run_until(lambda: world.weight == 0)
+    assert 119 < took < 140
+    assert world.candidate == candidate
+    assert world.status.failed is None
+    said = len(world.events)
+    world.run(3600)
+    assert len(world.events) == said, "it says so once"
+    assert world.condition("MetricsAvailable")[0] == "False"
+    world.metrics_down = False
+    world.run_until(lambda: world.weight > 0)
+    assert world.weight == 10
+    world.run(900)
+    assert world.stable == world.target
+
+
+def test_a_retreat_that_was_not_recorded_is_adopted() -> None:
+    world = _retreating()
+    world.metrics_down = True
+
+    def lowered(decision: Any) -> int | None:
+        return 1 if any(isinstance(one, SetWeights) for one in decision.first) else None
+
+    world.crash_when = lowered
+    world.run_until(lambda: world.weight == 0)
+    world.run(5)
+    assert world.status.weight == 0
+    assert world.status.step is not None
+    assert world.status.step.number <= 1
+
+
+def test_a_retreat_for_a_missing_metric_does_not_swing_back_and_forth() -> None:
+    world = _retreating(gates=[_ABSOLUTE])
+    world.missing_metrics = {"errors"}
+    world.run(400)
+    assert world.weight == 0
+    done = len(world.done)
+    world.run(3600)
+    assert len(world.done) == done
+
+
+def test_min_samples_are_needed_in_both_arms() -> None:
+    world = stepping(50, gates=[ERRORS | {"minSamples": 5000}])
+    world.run(20)
+    assert "of 5000 samples of the candidate" in world.gate().message
+    world.run(600)
+    assert world.stable == world.target
+
+
+def test_the_plan_reads_both_arms_up_to_the_same_instant_a_little_in_the_past() -> None:
+    world = stepping(10, gates=[ERRORS, LATENCY], steps=_LONG)
+    world.run(60.3)
+    seen = world.observe()
+    world.pass_unseen(30)
+    plan = measurement_plan(world.observe(), delay=7.0)
+    assert plan is not None
+    assert plan.end <= world.clock - timedelta(seconds=7)
+    assert plan.end.microsecond == 0
+    assert set(plan.starts.values()) == {seen.status.evaluated_at}
+
+
+def test_nothing_is_read_without_gates_a_candidate_or_a_stable() -> None:
+    for world in (World(), serving(), stepping(10, gates=[], steps=_LONG)):
+        world.run(5)
+        assert measurement_plan(world.observe(), delay=1.0) is None
+
+
+def test_an_outage_of_an_hour_loses_no_evidence() -> None:
+    world = stepping(10, steps=_LONG)
+    world.run(60)
+    before = world.gate().samples
+    world.metrics_down = True
+    world.run(3600)
+    world.metrics_down = False
+    world.run(20)
+    assert world.gate().samples - before == pytest.approx(3600 * 20, rel=0.02)
+
+
+def test_counts_of_an_old_definition_are_not_taken_for_the_new_one() -> None:
+    """A measurement that was under way during the edit may still be of the old metric, even of another kind."""
+    world = stepping(10, steps=_LONG)
+    world.run(60)
+    while world._look is None:
+        world.run(0.05)
+    world.apply(gates=[LATENCY | {"name": "errors"}])
+    world.run(30)
+    assert world.status.phase is Phase.PROGRESSING
+    assert world.gate().checkpoint.startswith("h1;")
+
+
+def test_a_default_that_is_written_out_or_added_is_the_same_definition() -> None:
+    gate = Gate.model_validate(ERRORS)
+    written = Gate.model_validate(gate.model_dump(by_alias=True, exclude_none=True))
+    assert definition_hash(gate) == definition_hash(written)
+    assert definition_hash(gate) != definition_hash(gate.model_copy(update={"min_samples": 7}))
+    assert definition_hash(gate) == definition_hash(gate.model_copy(update={"name": "other"}))
+
+
+def test_a_rollout_without_gates_goes_on_time_and_pods_alone() -> None:
+    world = stepping(10, gates=[])
+    world.run(400)
+    assert world.stable == world.target

@@ -1,0 +1,98 @@
+"""Detail 29: status stays small whatever happens; and what it keeps survives being written and read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from modelrollout.api.enums import Outcome, Reason
+from modelrollout.api.status import HistoryEntry, ModelRolloutStatus
+from modelrollout.engine.decide import decide
+from modelrollout.engine.model import GateMeasurement, Measurement, SetWeights
+from modelrollout.gates.evidence import Histogram, Interval
+from tests.support.world import ERRORS, LATENCY, START, Behaviour, World
+from tests.unit.engine.test_rules import stepping
+
+_TEXT = "ü" * 5000
+_LIMIT_BYTES = 64 * 1024
+
+
+def _twenty_gates() -> list[dict[str, Any]]:
+    latencies = [
+        LATENCY | {"name": f"latency-{n:02d}-with-a-very-long-name"[:32], "atMost": "110% of baseline"}
+        for n in range(10)
+    ]
+    return latencies + [ERRORS | {"name": f"errors-{n:02d}-with-a-very-long-name"[:32]} for n in range(10)]
+
+
+def _histogram() -> Histogram:
+    bounds = (*(0.001234567 * 1.7**n for n in range(25)), float("inf"))
+    return Histogram(bounds, tuple(123456789.0 * (n + 1) for n in range(len(bounds))))
+
+
+def test_detail_29_status_is_below_64_kib_at_20_gates_with_everything_full() -> None:
+    world = stepping(10, gates=_twenty_gates(), steps=[{"weight": 10, "hold": "10h"}])
+    world.run(60)
+    seen = world.observe()
+    entry = HistoryEntry(
+        revision="a" * 10, version="v" * 128, outcome=Outcome.ROLLED_BACK, reason=Reason.GATE_BREACHED,
+        message="m" * 1024, ended_at=START, started_at=START,
+    )  # fmt: skip
+    full = seen.status.model_copy(update={"history": [entry] * 10, "handled": ["u" * 36] * 32})
+    end = seen.now
+    interval = Interval(end - timedelta(hours=1), end, _histogram(), _histogram())
+    measured = {
+        gate.name: GateMeasurement(interval=interval if gate.latency else None, query="q" * 5000)
+        for gate in seen.spec.gates
+    }
+    spread = replace(seen, status=full, measurement=Measurement(interval.start, end, measured), frozen=_TEXT)
+    status = decide(spread).status
+    written = status.model_dump_json(by_alias=True, exclude_none=True)
+    assert len(status.history) == 10
+    assert len(written.encode()) < _LIMIT_BYTES
+
+
+def test_detail_29_messages_are_below_one_kilobyte() -> None:
+    world = stepping(10)
+    world.broken["2"] = "x" * 5000
+    world.touch()
+    world.run(200)
+    read = json.loads(world.status.model_dump_json(by_alias=True, exclude_none=True))
+
+    def texts(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            return [text for one in value.values() for text in texts(one)]
+        if isinstance(value, list):
+            return [text for one in value for text in texts(one)]
+        return [value] if isinstance(value, str) else []
+
+    assert max(len(text) for text in texts(read)) <= 1024
+    assert ModelRolloutStatus.model_validate(read)
+    assert all(len(one.marker.message) <= 300 for _, one in world.done if isinstance(one, SetWeights))
+
+
+def test_detail_29_history_keeps_ten_and_handled_thirty_two() -> None:
+    world = World()
+    world.run(30)
+    for number in range(2, 15):
+        world.apply(str(number))
+        world.behaviour[str(number)] = Behaviour(errors=0.9)
+        world.run(100)
+    for _ in range(20):
+        world.say("pause")
+        world.run(0.3)
+        world.say("resume")
+        world.run(0.3)
+    assert len(world.status.history) == 10
+    assert len(world.status.handled) <= 32
+
+
+def test_what_is_written_and_read_again_is_the_same() -> None:
+    world = stepping(10)
+    world.run(63)
+    status = world.status
+    text = status.model_dump_json(by_alias=True, exclude_none=True)
+    again = ModelRolloutStatus.model_validate_json(text)
+    assert again.model_dump_json(by_alias=True, exclude_none=True) == text
