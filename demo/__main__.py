@@ -17,7 +17,7 @@ from demo.rendering import Rendering
 from demo.screen import Screen
 from demo.stage import StoryError, opened, prepare_environment
 from demo.story import Story
-from localcluster import LocalClusterError
+from localcluster import LocalClusterError, namespace
 
 __all__ = ["main"]
 
@@ -36,7 +36,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo and return the exit code: 0 when everything went as the story says."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(given)
+    if options.cluster == "local" and not namespace.inside():
+        return _inside_namespace(given)
     # A SIGTERM ends the blocks below as a ^C does, instead of ending this process where it stands.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen()
@@ -48,6 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
         return _INTERRUPTED
     except LocalClusterError as error:
         screen.say(f"error: {error}", "bold red")
+        return 1
+
+
+def _inside_namespace(arguments: list[str]) -> int:
+    """Run this very demo where a local cluster can be started, reachable from the person's other terminals."""
+    try:
+        return namespace.run([sys.executable, "-m", "demo", *arguments], published=True)
+    except LocalClusterError as error:
+        sys.stderr.write(f"error: {error}\n")
         return 1
 
 

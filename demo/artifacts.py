@@ -35,7 +35,7 @@ def save(path: Path, **arrays: npt.NDArray[np.generic]) -> str:
     """Write named arrays all at once and return the file's URI."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    np.savez(draft, allow_pickle=False, **arrays)
+    np.savez_compressed(draft, allow_pickle=False, **arrays)
     draft.replace(path)
     return path.absolute().as_uri()
 

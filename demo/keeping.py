@@ -22,16 +22,22 @@ In another terminal:
 
   kubectl get mro -n {namespace}
   kubectl modelrollout status {rollout} -n {namespace} --watch
-  kubectl apply -f {folder}/v3-slow.yaml      # or v1, v2, v4-worse: release it again
-  kubectl create -f manifests/samples/decision-abort.yaml
+  kubectl apply -f {folder}/v3-slow.yaml      # or v1, v2, v4-worse
+  kubectl create -f {samples}/decision-undo.yaml      # back to the version before
 """
 
 
 def words(kubeconfig: Path, folder: Path) -> str:
     """What to type, with the paths of this run."""
     programs = Path(sys.executable).parent
+    samples = Path(__file__).resolve().parent.parent / "manifests" / "samples"
     return _TO_TYPE.format(
-        kubeconfig=kubeconfig, programs=programs, namespace=NAMESPACE, rollout=ROLLOUT, folder=folder
+        kubeconfig=kubeconfig,
+        programs=programs,
+        namespace=NAMESPACE,
+        rollout=ROLLOUT,
+        folder=folder,
+        samples=samples,
     )
 
 

@@ -100,7 +100,8 @@ class Stage:
 
     def start_users(self) -> None:
         """Start the frontend and wait until users come."""
-        self.cluster.kubectl("apply", "-f", "-", input=as_json(self._rendering.recs()))
+        # On the server's side: the artifacts are too large for the annotation that the client's side would keep.
+        self.cluster.kubectl("apply", "--server-side", "-f", "-", input=as_json(self._rendering.recs()))
         self.cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/frontend", "--timeout=60s")
 
     def users(self) -> Users | None:
@@ -131,7 +132,7 @@ def install(cluster: Cluster, rendering: Rendering) -> None:
     base = _ROOT / "manifests" / "base"
     cluster.kubectl("apply", "-f", str(base / "namespace.yaml"), "-f", str(base / "rbac.yaml"))
     (namespace, *_) = rendering.recs()
-    cluster.kubectl("apply", "-f", "-", input=as_json([namespace]))
+    cluster.kubectl("apply", "--server-side", "-f", "-", input=as_json([namespace]))
     kinds: Sequence[str] = ("modelrollouts.modelrollout.io", "rolloutdecisions.modelrollout.io")
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{kind}" for kind in kinds))
 

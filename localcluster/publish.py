@@ -132,12 +132,13 @@ class _Relay:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    # A connection reset on either side ends the copy just as an orderly end does.
-    with contextlib.suppress(ConnectionError):
+    # A connection reset on either side ends the copy just as an orderly end does; a socket that is gone already says
+    # so with a plain OSError (ENOTCONN).
+    with contextlib.suppress(OSError):
         while chunk := await reader.read(_CHUNK):
             writer.write(chunk)
             await writer.drain()
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):
         if writer.can_write_eof():
             writer.write_eof()
         else:

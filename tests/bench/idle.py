@@ -20,7 +20,6 @@ from tests.support.audit import Audit
 from tests.support.operator import Operator
 from tests.support.scene import Scene, let_pass
 
-
 _BATCH = 25
 """Objects in one `kubectl apply`, so that none takes longer than its timeout on a busy machine."""
 

@@ -110,14 +110,15 @@ def test_slips_of_the_pen_are_named(cluster: LocalCluster, operator: Operator, n
         scene.serve_first(change=change)
         with scene.users(15):
             scene.apply("2", change=change)
-            status = scene.until(lambda s: s.get("blind"), f"{kind}: to be seen")
+            status = scene.until(
+                lambda s: all(word in (s.get("blind") or {}).get("message", "") for word in words),
+                f"{kind}: to be seen, with {words}",
+            )
             assert status["blind"]["reason"] == reason, status["blind"]
-            for word in words:
-                assert word in status["blind"]["message"], status["blind"]
             assert status["candidate"]["version"] == "2"
             assert scene.condition("MetricsAvailable")["reason"] == reason
             assert "GATES" in scene.kubectl("get", "mro", kind)
-            assert "Blind" in scene.kubectl("get", "mro", kind)
+            eventually(lambda: "Blind" in scene.kubectl("get", "mro", kind), f"{kind}: Blind in the column GATES")
 
     together(*(lambda k=kind: slip(k) for kind in _SLIPS))
     said = [line for line in operator.log().splitlines() if "Traceback" in line]

@@ -121,7 +121,7 @@ def _crd(kind: str, plural: str, short: str, spec: Any, status: Any, columns: li
                 "plural": plural,
                 "singular": kind.lower(),
                 "shortNames": [short],
-                "categories": ["all", "modelrollout"] if kind == "ModelRollout" else ["modelrollout"],
+                "categories": ["all", "modelrollout-io"] if kind == "ModelRollout" else ["modelrollout-io"],
             },
             "scope": "Namespaced",
             "versions": [

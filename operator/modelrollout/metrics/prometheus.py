@@ -298,9 +298,11 @@ class Prometheus:
         return frozenset(str(one.get("type", "")) for one in entries or []) - {"", "unknown"}
 
     async def _look_up(self, what: str, parameter: str, name: str) -> object:
-        """What is known *about* a metric, at most a minute old; None when nobody says. Never an obstacle."""
+        """What is known *about* a metric; None when nobody says. Never an obstacle. A minute old at most, and a few
+        seconds when there was nothing to know: targets that were just found have not told their types yet."""
         at, known = self._known.get((what, name), (-math.inf, None))
-        if known is None or time.monotonic() - at >= _KNOWN_FOR_SECONDS:
+        nothing = known is not None and known.done() and not known.result()
+        if known is None or time.monotonic() - at >= (_UNKNOWN_FOR_SECONDS if nothing else _KNOWN_FOR_SECONDS):
             known = asyncio.ensure_future(self._fetch(what, {parameter: name}))
             self._known[what, name] = (time.monotonic(), known)
         return await asyncio.shield(known)
