@@ -459,9 +459,21 @@ def _undecided(d: Draft) -> str:
     silent = _relative_gates(d) if d.status.weight == 100 else set()
     for gate in d.input.spec.gates:
         found = known.get(gate.name)
-        if gate.name not in silent and (found is None or found.verdict not in _PASSING):
+        if gate.name in silent:
+            continue
+        if found is None or found.verdict not in _PASSING:
             return f"{gate.name} ({found.message})" if found is not None and found.message else gate.name
+        if _leans_beyond(found):
+            return f"{gate.name} (it leans beyond its limit, and more samples will tell: {found.message})"
     return ""
+
+
+def _leans_beyond(gate: GateStatus) -> bool:
+    """Whether a gate that shows no harm yet is beyond its limit by two of its interval's four standard errors: more
+    users are not given to a candidate that looks bad, while nothing is held against it either."""
+    if gate.verdict is not Verdict.NO_HARM_SEEN or gate.low is None or gate.high is None:
+        return False
+    return gate.low + (gate.high - gate.low) / 4.0 > 0.0
 
 
 def _left(step: StepStatus) -> str:

@@ -344,3 +344,21 @@ def test_a_rollout_without_gates_goes_on_time_and_pods_alone() -> None:
     world = stepping(10, gates=[])
     world.run(400)
     assert world.stable == world.target
+
+
+def test_weight_does_not_go_up_while_a_gate_leans_beyond_its_limit() -> None:
+    """Not breached is not enough: two standard errors beyond the limit, more samples are waited for at this weight."""
+    for errors in (0.016, 0.018, 0.02, 0.025, 0.03):
+        world = stepping(10)
+        world.behaviour["2"] = Behaviour(errors=errors)
+        leaned, before = False, world.weight
+        for _ in range(600):
+            gate = world.gate()
+            leans = gate.low is not None and gate.high is not None and gate.low + (gate.high - gate.low) / 4 > 0
+            leaned = leaned or (leans and gate.verdict is Verdict.NO_HARM_SEEN and "leans" in world.status.message)
+            world.run(1)
+            if world.weight > before:
+                assert not leans, f"raised at {errors}: {gate.message}"
+            before = world.weight
+        if errors >= 0.025:
+            assert leaned, f"{errors} never leaned for longer than the hold"
