@@ -11,7 +11,7 @@ HUNTING = int(os.environ.get("MODELROLLOUT_FUZZ", "0"))
 """How many new examples to draw; 0 for the fixed ones."""
 _COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 
-settings.register_profile("fixed", derandomize=True, database=None, **_COMMON)  # type: ignore[arg-type]
+settings.register_profile("fixed", max_examples=200, derandomize=True, database=None, **_COMMON)  # type: ignore[arg-type]
 settings.register_profile(
     "hunt",
     max_examples=HUNTING or 1,

@@ -61,6 +61,8 @@ class Histories(RuleBasedStateMachine):
         self.world = World()
         self.watch = Watch(self.world)
         self.disturbed = False
+        self.pace = 0.0
+        """Seconds that pass after each thing that happens."""
 
     @initialize(
         keep=st.integers(0, 2),
@@ -71,7 +73,8 @@ class Histories(RuleBasedStateMachine):
         policy=st.sampled_from(["Orphan", "Orphan", "Delete"]),
         steps=_STEPS,
         gates=_GATES,
-        head_start=st.booleans(),
+        stage=st.sampled_from(["new", "serving", "stepping", "stepping", "stepping", "kept"]),
+        pace=st.sampled_from([0.0, 1.0, 7.0, 20.0, 40.0]),
     )
     def begin(
         self,
@@ -83,7 +86,8 @@ class Histories(RuleBasedStateMachine):
         policy: str,
         steps: list[Any],
         gates: list[Any],
-        head_start: bool,
+        stage: str,
+        pace: float,
     ) -> None:
         base = spec(steps=steps, gates=gates, warmup=warmup, drainDelay=drain, deletionPolicy=policy)
         base["workload"]["scaling"] = scaling
@@ -91,8 +95,12 @@ class Histories(RuleBasedStateMachine):
         base["evaluation"]["onBlind"] = on_blind
         self.world = World(base)
         self.watch = Watch(self.world)
-        if head_start:
+        self.pace = pace
+        if stage != "new":
             self.world.run(60)
+        if stage in ("stepping", "kept"):
+            self.world.apply("2")
+            self.world.run(35 if stage == "stepping" else 900)
 
     def _edit(self, version: str | None = None, **changes: Any) -> None:
         self.watch.asked_anew()
@@ -180,6 +188,12 @@ class Histories(RuleBasedStateMachine):
     def answers_differently(self, version: str, how: Behaviour) -> None:
         self.world.behaviour[version] = how
 
+    @rule(how=_BEHAVIOURS)
+    def candidate_turns_bad(self, how: Behaviour) -> None:
+        known = self.world.deployments.get(self.world.candidate)
+        if known is not None:
+            self.world.behaviour[known.version] = how
+
     @rule(down=st.booleans())
     def prometheus(self, down: bool) -> None:
         self.world.metrics_down = down
@@ -212,6 +226,14 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def candidate_is_deleted(self) -> None:
         self.world.delete_deployment(self.world.candidate)
+
+    @rule()
+    def stable_is_deleted(self) -> None:
+        self.world.delete_deployment(self.world.stable)
+
+    @rule(share=st.sampled_from([0.0, 0.2]))
+    def callers_bypass_the_route(self, share: float) -> None:
+        self.world.bypass = share
 
     @rule()
     def route_is_deleted(self) -> None:
@@ -256,6 +278,8 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
+        if self.pace:
+            self.time_passes(self.pace)
         if not self.disturbed:
             self.watch.after_look()
 
@@ -281,7 +305,7 @@ class Histories(RuleBasedStateMachine):
         if not world.exists:
             return
         world.metrics_down, world.missing_metrics, world.unmeasured, world.frozen = False, set(), set(), ""
-        world.skew = timedelta()
+        world.skew, world.bypass = timedelta(), 0.0
         world.hanging, world.broken, world.no_room_since, world.behaviour = set(), {}, None, {}
         world.apply(paused=False)
         world.run(60)
@@ -291,6 +315,8 @@ class Histories(RuleBasedStateMachine):
             world.say(Verb.PROMOTE, full=True)
             world.run(_BACK_TO_LIFE)
         status = world.status
+        if status.reason is Reason.STABLE_MISSING:  # only a person can say what should serve instead
+            return
         assert status.phase in (Phase.STABLE, Phase.ROLLED_BACK), (
             f"stuck: {status.phase} {status.reason}: {status.message}"
         )

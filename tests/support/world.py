@@ -353,7 +353,7 @@ class World:
                 return
             self._pass_until(max(upcoming, self.clock))
             looks_here, here = (looks_here + 1, here) if self.clock == here else (1, self.clock)
-            assert looks_here < _LOOKS_AT_ONE_INSTANT, f"livelock: {self.status.phase} {self.status.reason}"
+            assert looks_here < _LOOKS_AT_ONE_INSTANT, f"livelock: {self.status.message}: {self.done[-3:]}"
             self.look()
 
     def run_until(self, happened: Callable[[], bool], *, within: float = 3600.0) -> float:

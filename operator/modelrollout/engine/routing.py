@@ -132,8 +132,8 @@ def _may_go_up_now(d: Draft) -> bool:
 def _marker_is_history(d: Draft) -> bool:
     """Whether the marker still tells of a lowering after which the same candidate begins anew: it must not be taken
     for an unrecorded one once the weight has been raised again."""
-    marker = d.input.route.marker
-    begins = bool(d.candidate) and d.status.weight == 0 and d.status.phase is not Phase.ROLLING_BACK
+    marker, failed = d.input.route.marker, d.status.failed
+    begins = bool(d.candidate) and d.status.weight == 0 and d.status.phase is not Phase.ROLLING_BACK and failed is None
     return begins and marker is not None and marker.revision == d.candidate and marker.reason in _LOWERED_BY_US
 
 
