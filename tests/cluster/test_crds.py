@@ -94,7 +94,7 @@ def test_there_are_enough_wrong_manifests() -> None:
 
 
 @pytest.mark.parametrize("case", [*ROLLOUTS, *DECISIONS], ids=lambda case: case.name)
-def test_a_wrong_manifest_is_refused_with_field_and_remedy(refusals: dict[str, str], case: Wrong) -> None:
+def test_detail_31_a_wrong_manifest_is_refused_with_field_and_remedy(refusals: dict[str, str], case: Wrong) -> None:
     """§7.31: CEL messages name the remedy; types and enums have the server's own texts, which name the field."""
     said = refusals[case.name]
     assert case.field in said

@@ -440,6 +440,8 @@ class World:
         shares = {one: round(100 * weight / whole) if whole else 0 for one, weight in route.weights.items()}
         target = self.target
         return Input(
+            namespace="recs",
+            name="ranker",
             now=self.clock + self.skew,
             generation=self.generation,
             created=self.created,

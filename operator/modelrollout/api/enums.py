@@ -70,7 +70,6 @@ class Reason(StrEnum):
     GATE_MISCONFIGURED = "GateMisconfigured"
     INVALID_SPEC = "InvalidSpec"
     INVALID_TEMPLATE = "InvalidTemplate"
-    INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     ROUTE_IN_USE = "RouteInUse"
     ROUTE_NOT_FOUND = "RouteNotFound"
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"

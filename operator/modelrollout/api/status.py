@@ -256,8 +256,6 @@ class ModelRolloutStatus(ApiModel):
     """An undo."""
     draining_since: Time | None = None
     """Since when traffic has been put back and what is in flight is being answered."""
-    retry_of: str = Field(default="", max_length=64)
-    """The last retry that was acted on."""
     handled: list[Annotated[str, Field(max_length=64)]] = Field(default_factory=list, max_length=32)
     """UIDs of the decisions that were acted on."""
     columns: dict[str, Annotated[str, Field(max_length=64)]] = Field(default_factory=dict, max_length=8)

@@ -141,6 +141,8 @@ class Reconciler:
         status = self._store.live(rollout.key, rollout.uid) or rollout.status
         refused = "" if revision in revisions else await self._refusal(rollout, revision)
         return Input(
+            namespace=rollout.namespace,
+            name=rollout.name,
             now=datetime.now(UTC),
             generation=rollout.generation,
             created=rollout.created,

@@ -69,6 +69,10 @@ class Draft:
         """Set the phase, the reason, the sentence, and what happens next."""
         self.set(phase=phase, reason=reason, message=message[:1024], next=following[:1024])
 
+    def command(self, verb: str) -> str:
+        """What a person types to say something of this rollout."""
+        return f"kubectl modelrollout {verb} {self.input.name} -n {self.input.namespace}"
+
     def event(self, reason: Reason, message: str, *, warning: bool = False) -> None:
         """Post an Event at the end."""
         self.events.append(Event(reason, message, warning))

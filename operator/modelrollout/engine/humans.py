@@ -152,7 +152,7 @@ def _retry(d: Draft, human: Human) -> str:
         raise _RefusedError(f"revision {human.revision} is meant, but {failed.revision} was rolled back")
     if d.status.candidate is not None:
         raise _RefusedError("its rollback is not finished; say it again when it is")
-    d.set(failed=None, retry_of=human.uid)
+    d.set(failed=None)
     return f"version {failed.version} begins anew at the first step"
 
 

@@ -163,6 +163,8 @@ class Human:
 class Input:
     """Everything that a decision may depend on."""
 
+    namespace: str
+    name: str
     now: datetime
     generation: int
     created: datetime

@@ -224,7 +224,7 @@ def _held_back(d: Draft, why: str) -> tuple[Phase, Reason, str, str]:
     if d.input.frozen:
         return Phase.PROGRESSING, Reason.FROZEN, f"steps up are frozen: {d.input.frozen}", "lift the freeze"
     if paused is not None:
-        return Phase.PAUSED, paused.reason, paused.message, _how_to_resume(paused)
+        return Phase.PAUSED, paused.reason, paused.message, _how_to_resume(d, paused)
     if d.status.blind is not None:
         message = f"the weight is held: {d.status.blind.message}"
         following = "goes on when the metrics return"
@@ -238,10 +238,10 @@ def _current_phase(d: Draft) -> Phase:
     return Phase.STARTING if d.status.step is None or d.status.step.number == 0 else Phase.PROGRESSING
 
 
-def _how_to_resume(paused: Pause) -> str:
+def _how_to_resume(d: Draft, paused: Pause) -> str:
     if paused.reason is Reason.PAUSED_BY_SPEC:
         return "set spec.paused to false"
-    return "type: kubectl modelrollout resume, or abort"
+    return f"type: {d.command('resume')} (or abort)"
 
 
 def _ready_for(d: Draft, weight: int) -> bool:

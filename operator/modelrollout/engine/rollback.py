@@ -208,7 +208,7 @@ def stay_rolled_back(d: Draft) -> None:
             return
         d.set(candidate=None, step=None, draining_since=None, evaluated_at=None)
     message = f"version {failed.version} was rolled back ({failed.reason}): {failed.message}"
-    following = "name another version in spec, or type: kubectl modelrollout retry"
+    following = f"name another version in spec, or type: {d.command('retry')}"
     d.say(Phase.ROLLED_BACK, Reason.ROLLED_BACK, message, following)
 
 

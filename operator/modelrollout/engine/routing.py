@@ -111,6 +111,7 @@ def shift(d: Draft) -> None:
             raises = True  # nothing moves: only the marker follows, after status, unless someone edits again meanwhile
         elif not _marker_is_history(d):
             return
+    _tell_of_correction(d, desired)
     marker = Marker(
         weights=desired,
         revision=d.candidate or d.stable,
@@ -119,6 +120,16 @@ def shift(d: Draft) -> None:
         decision=d.decision,
     )
     (d.then if raises else d.first).append(SetWeights(desired, marker, raises))
+
+
+def _tell_of_correction(d: Draft, desired: Mapping[str, int]) -> None:
+    """Someone else raised a share above what was last written: it is put back, and they should know why."""
+    marker, observed = d.input.route.marker, d.input.route.weights
+    raised = observed.get(d.candidate, 0) if d.candidate else 0
+    if marker is not None and raised > max(marker.weights.get(d.candidate, 0), desired.get(d.candidate, 0)):
+        back = desired.get(d.candidate, 0)
+        message = f"someone raised the candidate's weight to {raised} % on the route; it is put back to {back} %"
+        d.event(Reason.ROUTE_RESTORED, message, warning=True)
 
 
 def _may_go_up_now(d: Draft) -> bool:

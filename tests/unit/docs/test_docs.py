@@ -47,3 +47,22 @@ def test_every_reason_in_the_runbook_exists() -> None:
     named = {word for row in re.findall(r"^\| (`.*?) \|", table, re.M) for word in re.findall(r"`(\w+)`", row)}
     assert named
     assert not named - {str(reason) for reason in Reason}
+
+
+def test_every_rule_has_a_test_named_after_it() -> None:
+    """docs/rules.md promises `pytest -k rule_3` and `-k detail_18` for every number that it lists."""
+    text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    rules, details = text.split("## Details")
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    names = re.findall(r"def (test_\w+)", tests)
+    wanted = [f"rule_{number}" for number in re.findall(r"^\| (\d+) \|", rules, re.M)]
+    wanted += [f"detail_{number}" for number in re.findall(r"^\| (\d+) \|", details, re.M)]
+    missing = [one for one in wanted if not any(re.search(rf"(^|_){one}(_|$)", name) for name in names)]
+    assert not missing
+
+
+def test_detail_32_the_first_page_tells_who_bypasses_the_route() -> None:
+    """Callers who use a Service's name, and the ways out."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "bypasses the HTTPRoute" in text
+    assert "GAMMA" in text

@@ -40,7 +40,7 @@ def _rollout(container: Body | None = None, **spec: Any) -> Rollout:
     )
 
 
-def test_the_pods_get_the_model_and_the_users_own_values_win() -> None:
+def test_detail_9_the_pods_get_the_model_and_the_users_own_values_win() -> None:
     rollout = _rollout({"env": [{"name": "MODEL_VERSION", "value": "mine"}, {"name": "X", "value": "$(MODEL_URI)"}]})
     before = copy.deepcopy(rollout.raw_spec)
     env = build_deployment(rollout, REVISION, Role.CANDIDATE, 2)["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -77,7 +77,7 @@ def test_what_serves_is_not_the_garbage_collectors(role: Role, policy: str, owne
         assert [one["uid"] for one in body["metadata"].get("ownerReferences") or []] == owners
 
 
-def test_the_service_leads_to_the_port_that_serves() -> None:
+def test_detail_9_the_service_leads_to_the_port_that_serves() -> None:
     service = build_service(_rollout(), REVISION, Role.CANDIDATE, port=8080)
     assert service["spec"]["ports"][0]["targetPort"] == 8080
     assert service["spec"]["selector"] == {"modelrollout.io/name": "ranker", "modelrollout.io/revision": REVISION}
