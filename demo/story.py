@@ -178,9 +178,10 @@ class Story:
             self._screen.say(f"Users sent {asked} requests through all of this and saw {failed} of them fail.", "bold")
         self._screen.say(_FOOTNOTE)
         self._screen.say(
-            "The holds were compressed to seconds and the differences are large. Real traffic needs a plan: how long each "
-            "hold must be to show the harm that matters, at your requests per second. A `plan` command that computes it "
-            "is not part of this version; docs/semantics.md says what decides it, and each verdict what it would have seen."
+            "The holds were compressed to seconds and the differences are large. Real traffic needs a plan: how long "
+            "each hold must be to show the harm that matters, at your requests per second. A `plan` command that "
+            "computes it is not part of this version; docs/semantics.md says what decides it, and every verdict says "
+            "what it would have seen."
         )
 
 
