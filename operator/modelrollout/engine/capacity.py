@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelrollout.api.enums import Phase, Reason, Role
 from modelrollout.api.rollout import Scaling
-from modelrollout.engine import identity, progress
+from modelrollout.engine import identity, raising
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Create, Delete, RevisionView, Scale, SetRole
 
@@ -54,14 +54,14 @@ def _size_candidate(d: Draft) -> None:
 def _candidate_pods(d: Draft) -> int:
     """Pods for the weight that comes next, so that they are there before the traffic."""
     steps, step = d.input.spec.steps, d.status.step
-    if d.input.spec.workload.scaling is Scaling.FULL or progress.is_fast(d) or d.status.phase is Phase.PROMOTING:
+    if d.input.spec.workload.scaling is Scaling.FULL or raising.is_fast(d) or d.status.phase is Phase.PROMOTING:
         return d.input.spec.workload.replicas
     if step is None or step.number == 0:
-        return progress.pods_for(d, steps[0].weight)
+        return raising.pods_for(d, steps[0].weight)
     coming = max(d.status.weight, step.weight)
     if step.done or step.skipped:
         coming = steps[step.number].weight if step.number < len(steps) else 100
-    return progress.pods_for(d, coming)
+    return raising.pods_for(d, coming)
 
 
 def _size_kept(d: Draft) -> None:

@@ -6,7 +6,8 @@ It reads like a table of contents. Each line below is a rule in a module of this
     routing    what became of the weights that were written (our own unrecorded lowering, an outside edit)
     evidence   what the metrics say
     humans     what people said
-    progress   the way of the candidate: start, steps, promotion
+    progress   the way of the candidate: it begins, is guarded (guards), takes its steps (steps), and is promoted
+               (promotion); raising says what it takes for weight to go up
     rollback   back to stable: breach, failure, abort, revert
     capacity   pods for each revision, and what may go
     routing    the weights that follow
@@ -16,7 +17,7 @@ It reads like a table of contents. Each line below is a rule in a module of this
 from __future__ import annotations
 
 from modelrollout.api.enums import Phase, Reason
-from modelrollout.engine import capacity, humans, identity, progress, report, rollback, routing
+from modelrollout.engine import capacity, guards, humans, identity, progress, promotion, report, rollback, routing
 from modelrollout.engine.draft import Draft, forget_times_to_come
 from modelrollout.engine.evidence import follow_gate_edits, take_evidence
 from modelrollout.engine.model import Decision, Input, RouteState
@@ -29,7 +30,7 @@ def decide(i: Input) -> Decision:
     d = Draft(input=i, status=i.status)
     forget_times_to_come(d)
     identity.find_stable(d)
-    progress.adopt_promotion(d)
+    promotion.adopt_promotion(d)
     routing.note_what_was_applied(d)
     follow_gate_edits(d)
     take_evidence(d)
@@ -57,7 +58,7 @@ def _act(d: Draft) -> None:
     elif d.status.failed is not None and d.status.failed.revision == target:
         rollback.stay_rolled_back(d)
     elif _stalled(d, target):
-        progress.guard(d)
+        guards.guard(d)
     elif d.candidate and d.candidate != target and d.status.weight > 0:
         rollback.supersede(d, target)
     elif d.candidate != target or d.status.phase is Phase.ROLLING_BACK:

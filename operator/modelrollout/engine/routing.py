@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from modelrollout.api.enums import Phase, Reason
 from modelrollout.api.status import Pause
-from modelrollout.engine import progress, rollback
+from modelrollout.engine import raising, rollback, steps
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Marker, RouteState, SetFinalizer, SetWeights
 
@@ -38,7 +38,7 @@ def note_what_was_applied(d: Draft) -> None:
             weight=seen,
             paused=Pause(reason=Reason.PAUSED_BY_OUTSIDE_EDIT, at=d.now, message=message),
             step=step.model_copy(update={"serving_since": None, "skipped": False}) if step is not None else None,
-            gates=progress.judged_anew(d, seen),
+            gates=steps.judged_anew(d, seen),
             breach_since=None,
         )
         d.event(Reason.PAUSED_BY_OUTSIDE_EDIT, message, warning=True)
@@ -89,7 +89,7 @@ def _may_join(d: Draft) -> bool:
     view = d.view(d.candidate)
     if view is None or d.status.phase is Phase.ROLLING_BACK:
         return False
-    return progress.ready_to_carry(d, 100 if progress.is_fast(d) else d.input.spec.steps[0].weight)
+    return raising.ready_to_carry(d, 100 if raising.is_fast(d) else d.input.spec.steps[0].weight)
 
 
 def shift(d: Draft) -> None:
@@ -135,9 +135,9 @@ def _tell_of_correction(d: Draft, desired: Mapping[str, int]) -> None:
 def _may_go_up_now(d: Draft) -> bool:
     """Whether the candidate's share may rise in this very write: never blindly, right after a restart, or onto pods
     that are not there."""
-    if not progress.ready_to_carry(d, d.status.weight):
+    if not raising.ready_to_carry(d, d.status.weight):
         return False
-    return progress.is_fast(d) or not progress.may_raise(d)
+    return raising.is_fast(d) or not raising.may_raise(d)
 
 
 def _marker_is_history(d: Draft) -> bool:

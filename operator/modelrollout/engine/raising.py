@@ -1,0 +1,138 @@
+"""What it takes for weight to go up: pods that can carry it, open eyes, and nobody who stopped it.
+
+And the sentences for a candidate that must wait.
+"""
+
+from __future__ import annotations
+
+import math
+
+from modelrollout.api.enums import Phase, Reason
+from modelrollout.api.rollout import Scaling
+from modelrollout.api.status import Pause
+from modelrollout.engine.draft import Draft
+from modelrollout.engine.model import RouteState
+
+__all__ = [
+    "held_back",
+    "in_route",
+    "is_fast",
+    "may_raise",
+    "pods_for",
+    "ready_for",
+    "ready_to_carry",
+    "relative_gates",
+    "stopped",
+    "version_of",
+    "wait_for_route",
+]
+
+
+def is_fast(d: Draft) -> bool:
+    """Whether the candidate goes to 100 % without steps: the first revision, or one that was promoted before."""
+    view = d.view(d.candidate)
+    return not d.stable or (view is not None and view.promoted_at is not None)
+
+
+def pods_for(d: Draft, weight: int) -> int:
+    """Pods that a weight (percent) needs."""
+    workload = d.input.spec.workload
+    if workload.scaling is Scaling.FULL or weight >= 100:
+        return workload.replicas
+    return min(workload.replicas, max(2, math.ceil(workload.replicas * weight / 100)))
+
+
+def ready_to_carry(d: Draft, weight: int) -> bool:
+    """Whether the candidate's pods that are ready now can carry a weight."""
+    view = d.view(d.candidate)
+    return view is not None and view.ready >= pods_for(d, weight)
+
+
+def relative_gates(d: Draft) -> set[str]:
+    """Names of the gates whose limit is measured from the baseline."""
+    return {gate.name for gate in d.input.spec.gates if "baseline" in (gate.at_most or gate.at_least or "")}
+
+
+def _by_a_human(d: Draft) -> bool:
+    """Whether someone said `promote`, which overrules a pause in spec and missing metrics."""
+    return d.human_raise or (d.status.step is not None and d.status.step.skipped)
+
+
+def stopped(d: Draft) -> str:
+    """What stops every movement upward, also the last one, of stable's role; empty when nothing does."""
+    if d.input.frozen:
+        return f"frozen: {d.input.frozen}"
+    if _by_a_human(d):
+        return ""
+    if d.status.paused is not None or d.input.spec.paused:
+        return "paused"
+    if d.status.blind is not None:
+        return f"no metrics: {d.status.blind.message}"
+    return ""
+
+
+def may_raise(d: Draft) -> str:
+    """Why the weight must not go up now; empty when it may. A human's promotion overrules all but a freeze and
+    missing pods."""
+    why = stopped(d)
+    if not why and d.input.spec.gates and not d.seeing and not _by_a_human(d):
+        return "waiting for a fresh look at the metrics"
+    return why
+
+
+def held_back(d: Draft, why: str) -> tuple[Phase, Reason, str, str]:
+    """Phase, reason, message and next sentence for a candidate that must not go up."""
+    paused = d.status.paused
+    if d.input.frozen:
+        return Phase.PROGRESSING, Reason.FROZEN, f"steps up are frozen: {d.input.frozen}", "lift the freeze"
+    if paused is not None:
+        return Phase.PAUSED, paused.reason, paused.message, _how_to_resume(d, paused)
+    if d.status.blind is not None:
+        message = f"the weight is held: {d.status.blind.message}"
+        following = "goes on when the metrics return"
+        if d.status.blind.reason is Reason.GATE_MISCONFIGURED:
+            following = "correct the gate, or the scraping of the pods"
+        return _current_phase(d), d.status.blind.reason, message, following
+    return _current_phase(d), Reason.HOLDING, why, "looks again at the next interval"
+
+
+def _current_phase(d: Draft) -> Phase:
+    return Phase.STARTING if d.status.step is None or d.status.step.number == 0 else Phase.PROGRESSING
+
+
+def _how_to_resume(d: Draft, paused: Pause) -> str:
+    if paused.reason is Reason.PAUSED_BY_SPEC:
+        return "set spec.paused to false"
+    return f"type: {d.command('resume')} (or abort)"
+
+
+def ready_for(d: Draft, weight: int) -> bool:
+    """Whether the candidate's pods can carry a weight; says why not when they cannot."""
+    view = d.view(d.candidate)
+    needed = pods_for(d, weight)
+    if ready_to_carry(d, weight):
+        return True
+    have = view.ready if view is not None else 0
+    if view is not None and view.waiting:
+        d.say(_current_phase(d), Reason.WAITING_FOR_CAPACITY, view.waiting, "goes on when there is room")
+    else:
+        message = f"{have} of {needed} pods of version {version_of(d)} are ready"
+        d.say(_current_phase(d), Reason.STARTING_PODS, message, f"weight {weight} % when they all are")
+    return False
+
+
+def version_of(d: Draft) -> str:
+    """The candidate's model version."""
+    return d.status.candidate.version if d.status.candidate else ""
+
+
+def in_route(d: Draft) -> bool:
+    """Whether the gateway knows the candidate, at whatever weight."""
+    return d.input.route.state is RouteState.ACCEPTED and d.candidate in d.input.route.weights
+
+
+def wait_for_route(d: Draft) -> None:
+    """Say what the gateway still has to do."""
+    message = d.input.route.message or "waiting for the gateway to accept the route with the candidate at weight 0"
+    reason = Reason.ROUTE_NOT_ACCEPTED if d.input.route.state is RouteState.REJECTED else Reason.WAITING_FOR_ROUTE
+    d.say(Phase.STARTING, reason, message, "then its first traffic")
