@@ -311,7 +311,8 @@ class Histories(RuleBasedStateMachine):
         world.run(60)
         world.say(Verb.RESUME)
         world.run(_BACK_TO_LIFE)
-        if world.status.reason is Reason.SPLIT_MISMATCH:  # counts of the whole step: what was off once takes its time
+        if world.status.reason in (Reason.SPLIT_MISMATCH, Reason.SHARED_DEGRADATION):
+            # Counts are of the whole step, so what was off once takes its time.
             world.say(Verb.PROMOTE, full=True)
             world.run(_BACK_TO_LIFE)
         status = world.status

@@ -14,6 +14,8 @@ _MOVING = (Phase.PENDING, Phase.STARTING, Phase.PROGRESSING, Phase.PROMOTING, Ph
 
 def summarize(d: Draft) -> None:
     """Fill in what people and machines look at first."""
+    if not d.candidate:
+        d.set(observed_weight=None)
     d.set(observed_generation=d.input.generation, columns=_columns(d))
     found = {condition.type: condition for condition in d.status.conditions}
     d.set(conditions=[_kept(found.get(condition.type), condition) for condition in _conditions(d)])
