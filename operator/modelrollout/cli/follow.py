@@ -23,6 +23,8 @@ __all__ = ["lines", "live", "until_done", "verdict"]
 _TICK: Final = 1.0
 """The screen shows ages, so it is drawn anew this often; that costs the API server nothing."""
 _AGAIN_SECONDS: Final = 3.0
+_UNREAD: Final = 64
+"""News that wait to be read; a watch that tells more waits with them."""
 
 _Items = list[dict[str, Any]]
 
@@ -125,7 +127,7 @@ def verdict(seen: Snapshot) -> int | None:
 def _snapshots(cluster: Cluster, name: str) -> Iterator[tuple[Snapshot, CliError | None]]:
     """What is known, at every change and every tick; ends when the object is gone."""
     body, pods = cluster.rollout(name), cluster.deployments(name)
-    news: queue.Queue[_News] = queue.Queue()
+    news: queue.Queue[_News] = queue.Queue(_UNREAD)
     _watch(news, "rollout", lambda: cluster.follow(ROLLOUTS, fields=f"metadata.name={name}"))
     if pods is not None:
         _watch(news, "pods", lambda: cluster.follow(DEPLOYMENTS, labels=f"{LABEL_NAME}={name}"))
@@ -160,6 +162,6 @@ def _watch(news: queue.Queue[_News], about: str, follow: Callable[[], Iterator[_
                 news.put(_News(about, None, error))
                 if not isinstance(error, UnreachableError):
                     return
-                pause.wait(_AGAIN_SECONDS)
+            pause.wait(_AGAIN_SECONDS)  # also after an orderly end, lest a server that ends at once is stormed
 
     threading.Thread(target=run, name=f"watch-{about}", daemon=True).start()

@@ -206,11 +206,7 @@ class Reconciler:
         plan = None if key in self._looks else measurement_plan(seen, delay=self._delay)
         if plan is None or status.candidate is None or status.stable is None:
             return
-        interval = parse_duration(rollout.spec.evaluation.interval)
-        if (
-            status.evaluated_at is None
-            and seen.now - self._last_look.get(key, datetime.min.replace(tzinfo=UTC)) < interval
-        ):
+        if self._pause_before_look(rollout, seen.now) > 0.0:
             return
         self._last_look[key] = seen.now
         candidate, baseline = status.candidate.revision, status.stable.revision
@@ -221,6 +217,15 @@ class Reconciler:
         )
         self._looks[key] = _Look(task, plan, status.evaluated_at, candidate)
         task.add_done_callback(lambda _: self._wake(key))
+
+    def _pause_before_look(self, rollout: Rollout, now: datetime) -> float:
+        """Seconds until Prometheus may be asked again: also when it is down, or has nothing new, it is asked once an
+        interval. A second less than that, because looks end at whole seconds."""
+        last = self._last_look.get(rollout.key)
+        if last is None or last > now:
+            return 0.0
+        interval = parse_duration(rollout.spec.evaluation.interval).total_seconds()
+        return max(0.0, max(interval - 1.0, min(interval, 1.0)) - (now - last).total_seconds())
 
     def _arm(self, rollout: Rollout, revision: str) -> Arm:
         return Arm(
@@ -233,10 +238,8 @@ class Reconciler:
 
     def _next_look(self, rollout: Rollout, seen: Input, after: float | None) -> float | None:
         due = None if rollout.key in self._looks else seconds_until_due(seen, delay=self._delay)
-        if due == 0.0 and seen.status.evaluated_at is None:
-            interval = parse_duration(rollout.spec.evaluation.interval)
-            last = self._last_look.get(rollout.key, seen.now)
-            due = max(0.0, (last + interval - seen.now).total_seconds())
+        if due is not None:
+            due = max(due, self._pause_before_look(rollout, seen.now))
         stalled = _LOOK_AGAIN_SECONDS if seen.status.phase is Phase.STALLED else None
         unwritten = self._unwritten_until(rollout, seen.status, seen.now)
         waits = (after, None if due is None else due + 0.01, stalled, unwritten)
