@@ -178,8 +178,8 @@ def test_clusters_side_by_side_and_from_outside(cluster: LocalCluster) -> None:
         assert _status(cluster.gateway_url) == 404
 
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 0
-        eventually(lambda: not processes(marker), "all its processes to be gone", timeout=5)
+        assert process.wait(timeout=40) == 0
+        eventually(lambda: not processes(marker), "all its processes to be gone", timeout=20)
         assert not Path(config).parent.exists()
 
 
