@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Reason, Role
+from modelrollout.api.gate import Gate
 from modelrollout.api.grammar import parse_duration
-from modelrollout.api.rollout import DeletionPolicy, Gate, ModelRolloutSpec
+from modelrollout.api.rollout import DeletionPolicy, ModelRolloutSpec
 from modelrollout.api.status import GateStatus, ModelRolloutStatus
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
@@ -638,7 +639,7 @@ class World:
             return GateMeasurement(problem=Problem(ProblemKind.CANDIDATE_MISSING, "no series of the candidate"))
         missing = None if self._is_measured(baseline) else Problem(ProblemKind.BASELINE_MISSING, "no series")
         arms = [self._gained(gate, revision, start, end) for revision in (candidate, baseline)]
-        return GateMeasurement(interval=Interval(start, end, arms[0], arms[1]), problem=missing, query=gate.name)
+        return GateMeasurement((Interval(start, end, arms[0], arms[1]),), problem=missing, query=gate.name)
 
     def _is_measured(self, revision: str) -> bool:
         known = self.deployments.get(revision)

@@ -13,8 +13,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from modelrollout.api.enums import Action
+from modelrollout.api.fields import Duration
 from modelrollout.api.meta import ApiModel, rule
-from modelrollout.api.rollout import Duration
 
 __all__ = ["DecisionState", "RolloutDecisionSpec", "RolloutDecisionStatus"]
 

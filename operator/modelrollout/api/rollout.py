@@ -8,17 +8,12 @@ with a message that names the remedy. Everything but the model, the workload, th
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field
 
-from modelrollout.api.grammar import (
-    DURATION_PATTERN,
-    LIMIT_PATTERN,
-    PERCENT_PATTERN,
-    QUANTILE_PATTERN,
-    SELECTOR_PATTERN,
-)
+from modelrollout.api.fields import SHOWN, Duration, Percent, SomeTime, patterned
+from modelrollout.api.gate import Gate
 from modelrollout.api.meta import ApiModel, rule
 
 __all__ = [
@@ -27,11 +22,8 @@ __all__ = [
     "ContainerPort",
     "DeletionPolicy",
     "Evaluation",
-    "Gate",
     "GatewayAPI",
-    "IdentityBy",
-    "Latency",
-    "MetricIdentity",
+    "Mode",
     "Model",
     "ModelRolloutSpec",
     "OnBlind",
@@ -39,91 +31,12 @@ __all__ = [
     "PodMeta",
     "PodSpec",
     "PodTemplate",
-    "Ratio",
     "Rollback",
     "RouteRef",
     "Scaling",
     "Step",
     "Traffic",
     "Workload",
-]
-
-
-def _cel(pattern: str) -> str:
-    """A pattern as a CEL raw string literal."""
-    return "r'''" + pattern + "'''"
-
-
-_SHOWN: Final[dict[str, JsonValue]] = {"default": {}}
-"""Lets the API server fill in what is below a field that was left out, so that `kubectl get -o yaml` shows it."""
-
-
-def _patterned(pattern: str, what: str, *, max_length: int) -> Any:
-    return Field(
-        min_length=1,
-        max_length=max_length,
-        json_schema_extra={"x-kubernetes-validations": [rule(f"self.matches({_cel(pattern)})", what)]},
-    )
-
-
-Duration = Annotated[
-    str, _patterned(DURATION_PATTERN, "is not a duration; write it like 30s, 15m, 1h30m or 168h", max_length=24)
-]
-SomeTime = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=24,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    f"self.matches({_cel(DURATION_PATTERN)})",
-                    "is not a duration; write it like 30s, 15m, 1h30m or 168h",
-                ),
-                rule(
-                    f"!self.matches({_cel(DURATION_PATTERN)}) || duration(self) >= duration('1s')",
-                    "is too short; write at least 1s",
-                ),
-            ]
-        },
-    ),
-]
-"""A duration that makes no sense below a second."""
-Percent = Annotated[str, _patterned(PERCENT_PATTERN, "is not a percentage; write it like 25% or 0.5%", max_length=16)]
-_SELECTOR_RULES = (
-    rule(
-        f"self.matches({_cel(SELECTOR_PATTERN)})",
-        "is not a metric selector; write a metric name with optional label matchers, like "
-        'requests_total{code=~"5.."} (functions and ranges are added by the operator)',
-    ),
-    rule(
-        "!self.matches('(^[^{]*[{]|,) *namespace *(=|!)')",
-        "names the label namespace; leave it out, the operator adds the namespace of the rollout",
-    ),
-)
-MetricSelector = Annotated[
-    str,
-    Field(min_length=1, max_length=512, json_schema_extra={"x-kubernetes-validations": [*_SELECTOR_RULES]}),
-]
-LimitText = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=64,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "!self.matches('^baseline [+-] [0-9.]+%$')",
-                    'has two readings; write "baseline + 0.2pp" for percentage points or "100.2% of baseline" for a '
-                    "relative difference",
-                ),
-                rule(
-                    f"self.matches('^baseline [+-] [0-9.]+%$') || self.matches({_cel(LIMIT_PATTERN)})",
-                    'is not a limit; write it like 200ms, 1%, 0.02, "99% of baseline" or "baseline + 0.2pp"',
-                ),
-            ]
-        },
-    ),
 ]
 
 
@@ -141,6 +54,13 @@ class DeletionPolicy(StrEnum):
     DELETE = "Delete"
 
 
+class Mode(StrEnum):
+    """Whether verdicts act."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
 class OnBlind(StrEnum):
     """What to do with the weight while a gate has no data."""
 
@@ -148,18 +68,9 @@ class OnBlind(StrEnum):
     RETREAT = "retreat"
 
 
-class IdentityBy(StrEnum):
-    """How the series of one revision are told from those of another."""
-
-    POD_NAME = "podName"
-    POD_LABEL = "podLabel"
-    SERVICE = "service"
-    LABEL = "label"
-
-
 HostName = Annotated[
     str,
-    _patterned(
+    patterned(
         r"^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
         "is not a host name; write it like ranker.example.com, without scheme, port and path",
         max_length=253,
@@ -379,190 +290,6 @@ class Step(ApiModel):
         return self.name or f"weight-{self.weight}"
 
 
-class Ratio(ApiModel):
-    """A share of events, from two counters."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule("has(self.good) != has(self.bad)", "count either good or bad events: give exactly one of them")
-            ]
-        }
-    )
-
-    good: MetricSelector | None = None
-    """Counter of the good events (clicks)."""
-    bad: MetricSelector | None = None
-    """Counter of the bad events (errors)."""
-    total: MetricSelector
-    """Counter of all events."""
-
-
-class Latency(ApiModel):
-    """A quantile, from a histogram."""
-
-    histogram: Annotated[
-        MetricSelector,
-        Field(
-            json_schema_extra={
-                "x-kubernetes-validations": [
-                    *_SELECTOR_RULES,
-                    rule("!self.matches('^[^{]*_bucket([{]|$)')", "names the buckets; leave _bucket out"),
-                    rule(
-                        "!self.matches('(^[^{]*[{]|,) *le *(=|!)')",
-                        "names the label le; leave it out, the operator chooses the buckets around the limit",
-                    ),
-                ]
-            }
-        ),
-    ]
-    """The histogram's name without `_bucket`, in seconds."""
-    quantile: Annotated[
-        str,
-        _patterned(QUANTILE_PATTERN, 'is not a quantile; write it like "0.95" (quoted, between 0 and 1)', max_length=8),
-    ] = "0.95"
-    """The quantile, quoted: "0.95"."""
-
-
-class MetricIdentity(ApiModel):
-    """How the series of a revision are found."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule("self.by != 'label' || has(self.label)", "by: label needs the label's name: give label"),
-                rule(
-                    "self.by != 'podName' || !has(self.label)",
-                    "by: podName reads no label of yours: say by: label, podLabel or service, or leave label out",
-                    field_path=".label",
-                ),
-                rule(
-                    "!has(self.value) || self.value.contains('{revision}') || self.value.contains('{service}')",
-                    "the value must contain {revision} or {service}, or the revisions could not be told apart",
-                    field_path=".value",
-                ),
-                rule(
-                    "!has(self.value) || self.by in ['service', 'label']",
-                    "value is for by: service and by: label; leave it out",
-                    field_path=".value",
-                ),
-                rule(
-                    "!has(self.value) || self.by != 'service' || self.value.contains('{namespace}')",
-                    "the value must contain {namespace}, or Services of the same name in two namespaces would be "
-                    "taken for one",
-                    field_path=".value",
-                ),
-            ]
-        }
-    )
-
-    by: IdentityBy = IdentityBy.POD_NAME
-    """`podName` (default): the label `pod` matches the revision's Deployment, as a plain PodMonitor yields it.
-    `podLabel`: a label copied from the pod holds the revision. `service`: a gateway's label names the revision's
-    Service. `label`: a label set by whoever counts (a frontend) holds the revision."""
-    label: (
-        Annotated[
-            str,
-            _patterned(
-                "^[a-zA-Z_][a-zA-Z0-9_]*$",
-                "is not the name of a metric's label; use letters, digits and underscores, like model_revision",
-                max_length=128,
-            ),
-        ]
-        | None
-    ) = None
-    """Name of the metric's label. Default for podLabel: modelrollout_io_revision; for service: envoy_cluster_name."""
-    value: (
-        Annotated[
-            str,
-            _patterned(
-                r"^([a-zA-Z0-9._/:-]|[{](revision|namespace|service|port)[}])+$",
-                "may hold letters, digits, ._/:- and the placeholders {revision} {namespace} {service} {port}",
-                max_length=128,
-            ),
-        ]
-        | None
-    ) = None
-    """What the label holds for a revision. Default for service: {namespace}_{service}_{port}; for label: {revision}."""
-
-
-class Gate(ApiModel):
-    """One thing that must hold for the candidate to go on."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "has(self.ratio) != has(self.latency)", "say what is measured: give exactly one of ratio, latency"
-                ),
-                rule("has(self.atMost) != has(self.atLeast)", "say the limit: give exactly one of atMost, atLeast"),
-                rule(
-                    "!has(self.latency) || has(self.atMost)",
-                    "a latency has an upper limit: write atMost: 200ms",
-                ),
-                rule(
-                    "!has(self.latency) || !has(self.atMost) || self.atMost.matches('^[0-9.]+m?s$')"
-                    " || self.atMost.matches('^[0-9.]+% of baseline$')",
-                    'the limit of a latency is a time or relative: write atMost: 200ms or "110% of baseline"',
-                    field_path=".atMost",
-                ),
-                rule(
-                    "!has(self.ratio) || !((has(self.atMost) && self.atMost.matches('^[0-9.]+m?s$')) || "
-                    "(has(self.atLeast) && self.atLeast.matches('^[0-9.]+m?s$')))",
-                    'the limit of a ratio is a share, not a time: write it like 1% or "baseline + 0.2pp"',
-                ),
-                rule(
-                    "!has(self.ratio) || has(self.ratio.good) == has(self.ratio.bad) || "
-                    "has(self.atMost) == has(self.atLeast) || has(self.ratio.bad) == has(self.atMost)",
-                    "the limit points the wrong way: bad events take atMost, good events take atLeast",
-                ),
-                rule(
-                    "!has(self.ratio) || [has(self.atMost) ? self.atMost : has(self.atLeast) ? self.atLeast : '']"
-                    ".all(t, t.matches('^[0-9.]+$') ? double(t) <= 1.0 : "
-                    "!t.matches('^[0-9.]+%$') || double(t.replace('%', '')) <= 100.0)",
-                    "the limit of a ratio is a share, at most 1 or 100%: write it like 5% or 0.05",
-                ),
-                rule(
-                    "!has(self.ratio) || has(self.labelsWithin) || "
-                    "(has(self.ratio.good) ? self.ratio.good : has(self.ratio.bad) ? self.ratio.bad : '')"
-                    ".split('{')[0] == self.ratio.total.split('{')[0]",
-                    "a ratio of two different events must say how late the second may come: give labelsWithin "
-                    "(99 % have arrived by then), or labelsWithin: 0s if both are counted at once",
-                ),
-                rule("!has(self.latency) || !has(self.labelsWithin)", "labelsWithin is for ratios: leave it out"),
-            ]
-        }
-    )
-
-    name: str = Field(
-        min_length=1,
-        max_length=32,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "self.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",
-                    "is not a gate's name; use small letters, digits and dashes, like ctr or p95",
-                )
-            ]
-        },
-    )
-    """Name of the gate, as it appears in status, events and metrics."""
-    ratio: Ratio | None = None
-    """A share of events: error ratio, click-through rate, conversions."""
-    latency: Latency | None = None
-    """A quantile of a duration."""
-    at_most: LimitText | None = None
-    """The upper limit: 200ms, 1%, "baseline + 0.2pp", "110% of baseline"."""
-    at_least: LimitText | None = None
-    """The lower limit: 3%, "99% of baseline", "baseline - 0.5pp"."""
-    labels_within: Duration | None = None
-    """Within this time 99 % of the counted events have arrived (clicks come after impressions)."""
-    min_samples: int = Field(default=100, ge=1, le=1_000_000_000)
-    """As many samples are needed in each arm before there is any verdict."""
-    identity: MetricIdentity = Field(default_factory=MetricIdentity, json_schema_extra={"default": {"by": "podName"}})
-    """How the series of the revisions are told apart."""
-
-
 class Catastrophe(ApiModel):
     """A breach so large that one evaluation is enough."""
 
@@ -578,13 +305,17 @@ class Evaluation(ApiModel):
     interval: SomeTime = "15s"
     """Time between two looks at the metrics; not shorter than the scrape interval."""
     min_breach_time: Duration = "30s"
-    """A breach must last this long, so that one burst is not enough. A catastrophe does not wait."""
+    """However strong, evidence of less than this time breaches nothing, so that one burst is not enough. At least two
+    looks. A catastrophe does not wait."""
+    false_rollback_rate: Percent = "1%"
+    """How often a model within all its limits may be rolled back, over the whole rollout, all gates together and
+    however often they are looked at."""
     blind_timeout: Duration = "10m"
     """A metrics outage longer than this raises an alert."""
     on_blind: OnBlind = OnBlind.HOLD
     """What happens to the weight after `blindTimeout`: `hold` keeps it, `retreat` puts all traffic back until the
     metrics return."""
-    catastrophe: Catastrophe = Field(default_factory=Catastrophe, json_schema_extra=_SHOWN)
+    catastrophe: Catastrophe = Field(default_factory=Catastrophe, json_schema_extra=SHOWN)
     """A breach so large that one evaluation is enough."""
 
 
@@ -649,10 +380,15 @@ class ModelRolloutSpec(ApiModel):
     """After each raise, and for pods younger than this, gates collect but do not judge."""
     drain_delay: Duration = "30s"
     """How long a revision that lost its traffic keeps answering what is in flight."""
-    evaluation: Evaluation = Field(default_factory=Evaluation, json_schema_extra=_SHOWN)
+    evaluation: Evaluation = Field(default_factory=Evaluation, json_schema_extra=SHOWN)
     """How the metrics are read."""
-    rollback: Rollback = Field(default_factory=Rollback, json_schema_extra=_SHOWN)
+    rollback: Rollback = Field(default_factory=Rollback, json_schema_extra=SHOWN)
     """What is kept for going back."""
+    mode: Mode = Mode.ENFORCE
+    """`observe`: steps go on by time, and status, events and metrics say what would have been done."""
+    baseline_holdback: int | None = Field(default=None, ge=1, le=5)
+    """Percent of the traffic that the stable revision keeps in the step of weight 100, so that gates relative to the
+    baseline see to the end."""
     paused: bool = False
     """Stops the steps upward; never a rollback."""
     deletion_policy: DeletionPolicy = DeletionPolicy.ORPHAN

@@ -107,6 +107,14 @@ class GateStatus(ApiModel):
     """Samples of the stable revision."""
     limit: str = Field(default="", max_length=160)
     """The limit, in numbers."""
+    evidence: float | None = None
+    """How strong the evidence of a breach is: 0 none, 1 enough to act. On a logarithmic scale."""
+    noise_floor: float | None = None
+    """What the baseline's own history shows beyond coin flips: relative variance per second of bad events' rate."""
+    noise_known: bool = False
+    """The noise floor was learnt from history."""
+    underpowered: Message = ""
+    """What this gate cannot see at this traffic, weight and hold; empty when it sees what it should."""
     shared: bool = False
     """Beyond an absolute limit, but no worse than the baseline: held, not rolled back."""
     since: Time | None = None

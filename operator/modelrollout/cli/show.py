@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from modelrollout.api.gate import Gate
 from modelrollout.api.grammar import format_duration
-from modelrollout.api.rollout import Gate
 from modelrollout.api.status import GateStatus
 
 __all__ = ["age", "difference", "duration_between", "samples", "share", "short", "value"]

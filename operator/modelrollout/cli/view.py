@@ -15,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from modelrollout.api.enums import Outcome, Phase, Role, Verdict
+from modelrollout.api.gate import Gate
 from modelrollout.api.grammar import format_duration
 from modelrollout.api.meta import ANNOTATION_VERSION, LABEL_REVISION, LABEL_ROLE
 from modelrollout.api.objects import Rollout
-from modelrollout.api.rollout import Gate, Step
+from modelrollout.api.rollout import Step
 from modelrollout.api.status import GateStatus, ModelRolloutStatus, RevisionRef
 from modelrollout.cli import show
 from modelrollout.cli.errors import CliError

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from modelrollout.api.enums import Phase, Reason, Verdict
+from modelrollout.api.gate import Gate
 from modelrollout.api.grammar import parse_limit, parse_percent
-from modelrollout.api.rollout import Gate
 from modelrollout.api.status import Blind, GateStatus, ModelRolloutStatus
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import GateMeasurement, Input, Measurement, Problem, ProblemKind
@@ -58,10 +58,16 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to read: for each gate from when, and up to when for all."""
+    """What to read: for each gate from when, and up to when for all, in intervals of ``step``.
+
+    All times are multiples of ``step`` since 1970, so that rollouts share the answers and a look that is repeated
+    later reads the very same intervals."""
 
     starts: dict[str, datetime]
     end: datetime
+    step: timedelta = timedelta(seconds=15)
+    per_pod: frozenset[str] = frozenset()
+    """Gates of which every pod of the candidate is wanted apart, over the whole time from their start."""
 
 
 def define(gate: Gate) -> Definition:
@@ -187,7 +193,7 @@ def take_evidence(d: Draft) -> None:
         before = known.get(gate.name)
         seen = measurement.gates.get(gate.name, _NOT_READ)
         if before is not None and before.definition != definition_hash(gate):
-            before, seen = None, replace(seen, interval=None)  # perhaps still what the old definition asked for
+            before, seen = None, replace(seen, intervals=())  # perhaps still what the old definition asked for
         if before is None and seen.interval is None and seen.problem is None:
             unsure = True
             gates.append(_early(d, gate, None, seen))

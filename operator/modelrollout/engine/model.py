@@ -16,7 +16,7 @@ from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Reason, Role
 from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.api.status import ModelRolloutStatus
-from modelrollout.gates.evidence import Interval
+from modelrollout.gates.evidence import Arm, Interval
 
 __all__ = [
     "Action",
@@ -128,11 +128,21 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class GateMeasurement:
-    """What one gate's metrics showed between two instants: an interval, or a problem, or neither (nothing new)."""
+    """What one gate's metrics showed: intervals in order of time (those that are missing could not be read), and
+    perhaps a problem."""
 
-    interval: Interval | None = None
+    intervals: tuple[Interval, ...] = ()
     problem: Problem | None = None
     query: str = ""
+    pods: Mapping[str, Arm] | None = None
+    """What each pod of the candidate did over the whole time; only when the plan asks for it."""
+    note: str = ""
+    """What a person should know of the metric (the bounds that were found around a latency's limit)."""
+
+    @property
+    def interval(self) -> Interval | None:
+        """The newest interval."""
+        return self.intervals[-1] if self.intervals else None
 
 
 @dataclass(frozen=True, slots=True)

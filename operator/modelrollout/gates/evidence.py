@@ -1,7 +1,8 @@
 """What a gate is judged from: exact counts of one interval, for both arms.
 
 A ratio brings *bad* events and all events; a gate that counts good events is turned around on entry, so that every
-gate reads "bad events of the candidate ≤ factor · bad events of the baseline + offset". A latency brings a histogram.
+gate reads "bad events of the candidate ≤ factor · bad events of the baseline + offset". A latency or a drift brings a
+histogram, a value whatever number its query gave.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-__all__ = ["Counts", "Histogram", "Interval"]
+__all__ = ["Arm", "Counts", "Histogram", "Interval", "Reading"]
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Events of one arm: ``bad`` of ``total``; both non-negative, ``bad ≤ total``."""
+    """Events of one arm: ``bad`` of ``total``. In one interval of a gate with late labels ``bad`` may be negative or
+    above ``total`` (a click of an earlier impression); sums over enough intervals are not."""
 
     bad: float
     total: float
@@ -83,10 +85,22 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """A number as a query gave it at the end of an interval; there is nothing to add up."""
+
+    value: float
+
+
+Arm = Counts | Histogram | Reading
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
     """What both arms did between two aligned instants, ``start`` exclusive. An arm that was not measured is None."""
 
     start: datetime
     end: datetime
-    candidate: Counts | Histogram | None
-    baseline: Counts | Histogram | None
+    candidate: Arm | None
+    baseline: Arm | None
+    halves: tuple[Arm, Arm] | None = None
+    """The baseline's pods in two halves (by a stable split of their names); None where pods cannot be told apart."""

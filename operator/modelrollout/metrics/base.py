@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from modelrollout.api.rollout import Gate
+from modelrollout.api.gate import Gate
 from modelrollout.engine.evidence import Plan
 from modelrollout.engine.model import Measurement
 

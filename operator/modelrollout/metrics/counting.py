@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from modelrollout.api.rollout import IdentityBy, MetricIdentity
+from modelrollout.api.gate import IdentityBy, MetricIdentity
 from modelrollout.gates.evidence import Histogram
 from modelrollout.metrics.base import Arm
 

@@ -25,8 +25,8 @@ from typing import Any, Final
 
 import aiohttp
 
+from modelrollout.api.gate import Gate, IdentityBy, MetricIdentity
 from modelrollout.api.grammar import Selector, parse_selector
-from modelrollout.api.rollout import Gate, IdentityBy, MetricIdentity
 from modelrollout.engine.evidence import Plan
 from modelrollout.engine.model import GateMeasurement, Measurement, Problem, ProblemKind
 from modelrollout.gates.evidence import Counts, Histogram, Interval
@@ -152,7 +152,7 @@ class Prometheus:
             return Counts(min(max(bad, 0.0), every), every)
 
         interval = Interval(start, end, arm_counts(candidate), arm_counts(baseline))
-        return GateMeasurement(interval=interval, problem=problem, query=query)
+        return GateMeasurement((interval,), problem=problem, query=query)
 
     async def _latency(
         self, gate: Gate, selector: Selector, start: datetime, end: datetime, candidate: Arm, baseline: Arm
@@ -175,7 +175,7 @@ class Prometheus:
             return histogram(side.gained(identity, arm, scraped, start), unit)
 
         interval = Interval(start, end, arm_histogram(candidate), arm_histogram(baseline))
-        return GateMeasurement(interval=interval, problem=problem, query=query)
+        return GateMeasurement((interval,), problem=problem, query=query)
 
     async def _side(
         self,

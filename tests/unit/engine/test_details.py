@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from modelrollout.api.enums import Outcome, Phase, Reason, Role, Verdict
+from modelrollout.api.gate import IdentityBy, MetricIdentity
 from modelrollout.api.grammar import parse_limit
-from modelrollout.api.rollout import IdentityBy, MetricIdentity
 from modelrollout.engine.model import Marker, RouteState, SetFinalizer, SetRole, SetWeights
 from tests.support.world import ERRORS, LATENCY, Behaviour, World, spec
 from tests.unit.engine.test_rules import serving, stepping, writes
@@ -379,7 +379,7 @@ def test_detail_20_status_echoes_a_limit_in_numbers() -> None:
 @pytest.mark.parametrize("by", list(IdentityBy))
 def test_detail_21_another_identity_is_another_gate(by: IdentityBy) -> None:
     """How series are told apart is tested in tests/unit/metrics."""
-    from modelrollout.api.rollout import Gate
+    from modelrollout.api.gate import Gate
     from modelrollout.engine.evidence import definition_hash
 
     gate = Gate.model_validate(ERRORS)

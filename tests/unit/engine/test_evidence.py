@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelrollout.api.enums import Phase, Reason, Verdict
-from modelrollout.api.rollout import Gate
+from modelrollout.api.gate import Gate
 from modelrollout.engine.evidence import definition_hash, measurement_plan, warm_from
 from modelrollout.engine.model import RouteState, SetWeights
 from tests.support.world import CTR, ERRORS, LATENCY, Behaviour, World, spec

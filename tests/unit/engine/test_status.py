@@ -44,8 +44,7 @@ def test_detail_29_status_is_below_64_kib_at_20_gates_with_everything_full() -> 
     end = seen.now
     interval = Interval(end - timedelta(hours=1), end, _histogram(), _histogram())
     measured = {
-        gate.name: GateMeasurement(interval=interval if gate.latency else None, query="q" * 5000)
-        for gate in seen.spec.gates
+        gate.name: GateMeasurement((interval,) if gate.latency else (), query="q" * 5000) for gate in seen.spec.gates
     }
     spread = replace(seen, status=full, measurement=Measurement(interval.start, end, measured), frozen=_TEXT)
     status = decide(spread).status

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from modelrollout.api.rollout import IdentityBy, MetricIdentity
+from modelrollout.api.gate import IdentityBy, MetricIdentity
 from modelrollout.metrics.base import Arm
 from modelrollout.metrics.counting import (
     Readings,

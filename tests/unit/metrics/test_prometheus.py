@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from modelrollout.api.rollout import Gate
+from modelrollout.api.gate import Gate
 from modelrollout.engine.evidence import Plan
 from modelrollout.engine.model import GateMeasurement, ProblemKind
 from modelrollout.gates.evidence import Counts, Histogram
