@@ -7,8 +7,25 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from modelrollout.api.fields import SELECTOR_RULES, Duration, LimitText, MetricSelector, SomeTime, patterned
-from modelrollout.api.grammar import QUANTILE_PATTERN
+from modelrollout.api.fields import (
+    Duration,
+    HistogramSelector,
+    LimitText,
+    Looks,
+    MetricSelector,
+    Percent,
+    SomeTime,
+    patterned,
+    ruled,
+)
+from modelrollout.api.gate_rules import DRIFT_RULES, GATE_RULES, IDENTITY_RULES, PROMQL_RULES, RATIO_RULES
+from modelrollout.api.grammar import (
+    QUANTILE_PATTERN,
+    Limit,
+    parse_limit,
+    parse_looks,
+    parse_reference,
+)
 from modelrollout.api.meta import ApiModel, rule
 
 __all__ = [
@@ -69,13 +86,7 @@ class OnUndecided(StrEnum):
 class Ratio(ApiModel):
     """A share of events, from two counters."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule("has(self.good) != has(self.bad)", "count either good or bad events: give exactly one of them")
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [*RATIO_RULES]})
 
     good: MetricSelector | None = None
     """Counter of the good events (clicks)."""
@@ -88,21 +99,7 @@ class Ratio(ApiModel):
 class Latency(ApiModel):
     """A quantile, from a histogram."""
 
-    histogram: Annotated[
-        MetricSelector,
-        Field(
-            json_schema_extra={
-                "x-kubernetes-validations": [
-                    *SELECTOR_RULES,
-                    rule("!self.matches('^[^{]*_bucket([{]|$)')", "names the buckets; leave _bucket out"),
-                    rule(
-                        "!self.matches('(^[^{]*[{]|,) *le *(=|!)')",
-                        "names the label le; leave it out, the operator chooses the buckets around the limit",
-                    ),
-                ]
-            }
-        ),
-    ]
+    histogram: HistogramSelector
     """The histogram's name without `_bucket`, in seconds."""
     quantile: Annotated[
         str,
@@ -114,65 +111,74 @@ class Latency(ApiModel):
 class Drift(ApiModel):
     """How far a distribution (of scores, of a feature) is from the baseline's, or from a reference."""
 
-    histogram: MetricSelector
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [*DRIFT_RULES]})
+
+    histogram: HistogramSelector
     """The histogram's name without `_bucket`. Both revisions must have the same buckets."""
     measure: DriftMeasure = DriftMeasure.PSI
-    """`psi`: population stability index; `ks`: the largest distance between the cumulative shares."""
-    reference: dict[str, str] | None = Field(default=None, min_length=2, max_length=64)
+    """`psi`: population stability index, from 0 up; `ks`: largest distance between the cumulative shares, 0 to 1."""
+    reference: dict[str, Percent] | None = Field(default=None, min_length=2, max_length=64)
     """A fixed reference instead of the baseline: upper bound of each bucket (the last is "+Inf") and the share of
-    events inside it, like {"0.5": "40%", "+Inf": "60%"}. The shares sum to 100%."""
+    events inside it (not below it), like {"0.5": "40%", "+Inf": "60%"}. The shares sum to 100%."""
+
+    @property
+    def reference_shares(self) -> tuple[tuple[float, float], ...] | None:
+        """The reference as pairs of (upper bound, share inside the bucket), rising; None without one.
+
+        Raises
+        ------
+        ValueError
+            If it is no distribution; the message says what is wrong with it.
+        """
+        return None if self.reference is None else parse_reference(self.reference)
 
 
 class Value(ApiModel):
     """Any number that a query gives. Judged as it is, without statistics: see `for`."""
 
-    promql: str = Field(min_length=1, max_length=2048)
+    promql: Annotated[str, ruled(*PROMQL_RULES, max_length=2048)]
     """PromQL that gives one number for one revision. {namespace}, {revision}, {service} and {pods} (a regular
-    expression of the pods' names) stand for the revision that is asked about."""
+    expression of the pods' names) stand for the revision that is asked about. It must name {namespace} and one of the
+    others, like sum(gpu_memory_bytes{namespace="{namespace}",pod=~"{pods}"})."""
 
 
 class Report(ApiModel):
     """A result of an evaluation, as data in a ConfigMap of the rollout's namespace."""
 
-    config_map: str = Field(min_length=1, max_length=253)
+    config_map: Annotated[
+        str,
+        ruled(
+            rule(
+                "self.matches(r'^([a-z0-9]|[{](version|revision)[}])([a-z0-9.-]|[{](version|revision)[}])*$')",
+                "is not the name of a ConfigMap; use small letters, digits, dashes and dots with {version} or "
+                "{revision}, like evaluation-{version}",
+            ),
+            rule(
+                "self.contains('{version}') || self.contains('{revision}')",
+                "must contain {version} or {revision}, or the report of another version would be taken for the "
+                "candidate's; write it like evaluation-{version}",
+            ),
+            max_length=253,
+        ),
+    ]
     """Name of the ConfigMap; {version} and {revision} stand for the candidate's."""
-    key: str = Field(default="report.json", min_length=1, max_length=253)
+    key: Annotated[
+        str,
+        patterned(
+            "^[-._a-zA-Z0-9]+$",
+            "is not a key of a ConfigMap; use letters, digits, dashes, dots and underscores, like report.json",
+            max_length=253,
+        ),
+    ] = "report.json"
     """Key in the ConfigMap's data that holds the JSON."""
     metric: str = Field(min_length=1, max_length=63)
-    """Name of the result in the report."""
+    """Name of the result in the report, like auc or size."""
 
 
 class MetricIdentity(ApiModel):
     """How the series of a revision are found."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule("self.by != 'label' || has(self.label)", "by: label needs the label's name: give label"),
-                rule(
-                    "self.by != 'podName' || !has(self.label)",
-                    "by: podName reads no label of yours: say by: label, podLabel or service, or leave label out",
-                    field_path=".label",
-                ),
-                rule(
-                    "!has(self.value) || self.value.contains('{revision}') || self.value.contains('{service}')",
-                    "the value must contain {revision} or {service}, or the revisions could not be told apart",
-                    field_path=".value",
-                ),
-                rule(
-                    "!has(self.value) || self.by in ['service', 'label']",
-                    "value is for by: service and by: label; leave it out",
-                    field_path=".value",
-                ),
-                rule(
-                    "!has(self.value) || self.by != 'service' || self.value.contains('{namespace}')",
-                    "the value must contain {namespace}, or Services of the same name in two namespaces would be "
-                    "taken for one",
-                    field_path=".value",
-                ),
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [*IDENTITY_RULES]})
 
     by: IdentityBy = IdentityBy.POD_NAME
     """`podName` (default): the label `pod` matches the revision's Deployment, as a plain PodMonitor yields it.
@@ -207,52 +213,7 @@ class MetricIdentity(ApiModel):
 class Gate(ApiModel):
     """One thing that must hold for the candidate to go on."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "[has(self.ratio), has(self.latency), has(self.drift), has(self.value), has(self.report)]"
-                    ".filter(x, x).size() == 1",
-                    "say what is measured: give exactly one of ratio, latency, drift, value, report",
-                ),
-                rule("has(self.atMost) != has(self.atLeast)", "say the limit: give exactly one of atMost, atLeast"),
-                rule(
-                    "!has(self.latency) || has(self.atMost)",
-                    "a latency has an upper limit: write atMost: 200ms",
-                ),
-                rule(
-                    "!has(self.latency) || !has(self.atMost) || self.atMost.matches('^[0-9.]+m?s$')"
-                    " || self.atMost.matches('^[0-9.]+% of baseline$')",
-                    'the limit of a latency is a time or relative: write atMost: 200ms or "110% of baseline"',
-                    field_path=".atMost",
-                ),
-                rule(
-                    "!has(self.ratio) || !((has(self.atMost) && self.atMost.matches('^[0-9.]+m?s$')) || "
-                    "(has(self.atLeast) && self.atLeast.matches('^[0-9.]+m?s$')))",
-                    'the limit of a ratio is a share, not a time: write it like 1% or "baseline + 0.2pp"',
-                ),
-                rule(
-                    "!has(self.ratio) || has(self.ratio.good) == has(self.ratio.bad) || "
-                    "has(self.atMost) == has(self.atLeast) || has(self.ratio.bad) == has(self.atMost)",
-                    "the limit points the wrong way: bad events take atMost, good events take atLeast",
-                ),
-                rule(
-                    "!has(self.ratio) || [has(self.atMost) ? self.atMost : has(self.atLeast) ? self.atLeast : '']"
-                    ".all(t, t.matches('^[0-9.]+$') ? double(t) <= 1.0 : "
-                    "!t.matches('^[0-9.]+%$') || double(t.replace('%', '')) <= 100.0)",
-                    "the limit of a ratio is a share, at most 1 or 100%: write it like 5% or 0.05",
-                ),
-                rule(
-                    "!has(self.ratio) || has(self.labelsWithin) || "
-                    "(has(self.ratio.good) ? self.ratio.good : has(self.ratio.bad) ? self.ratio.bad : '')"
-                    ".split('{')[0] == self.ratio.total.split('{')[0]",
-                    "a ratio of two different events must say how late the second may come: give labelsWithin "
-                    "(99 % have arrived by then), or labelsWithin: 0s if both are counted at once",
-                ),
-                rule("!has(self.latency) || !has(self.labelsWithin)", "labelsWithin is for ratios: leave it out"),
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [*GATE_RULES]})
 
     name: str = Field(
         min_length=1,
@@ -272,36 +233,125 @@ class Gate(ApiModel):
     latency: Latency | None = None
     """A quantile of a duration."""
     drift: Drift | None = None
-    """How far a distribution moved."""
+    """How far a distribution of scores or of a feature moved from the baseline's, or from a reference."""
     value: Value | None = None
-    """Any number that a query gives."""
+    """Any number that a query gives, against a plain threshold."""
     report: Report | None = None
-    """A result of an evaluation."""
+    """A result of an evaluation outside of the rollout (AUC, size, latency per batch size), as data in a ConfigMap."""
     at_most: LimitText | None = None
-    """The upper limit: 200ms, 1%, "baseline + 0.2pp", "110% of baseline"."""
+    """The upper limit: 200ms, 1%, "baseline + 0.2pp", "110% of baseline"; of a drift "0.2"; of a value or a report any
+    number too, like 512 or "baseline + 12". In a value, times are seconds and percents are shares."""
     at_least: LimitText | None = None
-    """The lower limit: 3%, "99% of baseline", "baseline - 0.5pp"."""
+    """The lower limit: 3%, "99% of baseline", "baseline - 0.5pp"; of a value or a report any number too, like 0.9 or
+    "baseline - 0.02"."""
     labels_within: Duration | None = None
-    """Within this time 99 % of the counted events have arrived (clicks come after impressions)."""
+    """Only for a ratio of different events: within this time 99 % of the counted events have arrived (clicks come
+    after impressions)."""
     min_samples: int = Field(default=100, ge=1, le=1_000_000_000)
-    """As many samples are needed in each arm before there is any verdict."""
+    """As many samples are needed in each arm before there is any verdict: events of a ratio, requests of a latency,
+    observations of a drift. For a `report`: the examples that were evaluated, where the report says how many. A `value`
+    has no samples: see `for`."""
     must_see: LimitText | None = None
-    """A candidate as bad as this must be sure to be noticed before a step may end without proof, like "90% of
-    baseline" for a click-through rate or "baseline + 2pp" for errors. It lies beyond the limit."""
-    looks: Annotated[
-        str,
-        patterned("^[1-9][0-9]? of [1-9][0-9]?$", 'is not a number of looks; write it like "3 of 5"', max_length=8),
-    ] = Field(default="3 of 5", alias="for")
-    """For `value`: so many of the last looks must be beyond the limit, "3 of 5"."""
+    """For a ratio or a latency: a candidate as bad as this must be sure to be noticed before a step may end without
+    proof, like "90% of baseline" for a click-through rate or "baseline + 2pp" for errors. It lies beyond the limit."""
+    looks: Looks | None = Field(default=None, alias="for")
+    """For `value`: so many of the last looks must be beyond the limit before it is a breach; "3 of 5" when absent. A
+    look without a number counts for nothing."""
     required: bool = True
-    """`false`: the gate is judged and shown, but neither its silence nor its indecision holds anything up."""
+    """`false`: the gate is judged and shown, and a breach acts as `onBreach` says, but neither its silence nor its
+    indecision holds anything up."""
     on_breach: OnBreach = OnBreach.ROLLBACK
     """What a breach does: `rollback`, `pause` the steps, or only `warn`."""
     advance_on: AdvanceOn = AdvanceOn.NOT_BREACHED
-    """What a step waits for: `notBreached` (no harm was seen) or `proven` (shown to be within the limit)."""
+    """What a step waits for: `notBreached` (no harm was seen, and what `mustSee` names would have been) or `proven`
+    (shown to be within the limit; never for a `value`)."""
     max_hold: SomeTime | None = None
-    """How long a step is held at most for this gate to be decided, counted from the end of the step's own hold."""
+    """How long a step is held at most for this gate to be decided, counted from the end of the step's own hold. Without
+    it, as long as it takes."""
     on_undecided: OnUndecided = OnUndecided.PAUSE
-    """What happens then: `pause`, `advance` or `rollback`."""
+    """What happens at the end of `maxHold`: `pause`, `advance` or `rollback`."""
     identity: MetricIdentity = Field(default_factory=MetricIdentity, json_schema_extra={"default": {"by": "podName"}})
-    """How the series of the revisions are told apart."""
+    """How the series of the revisions are told apart, for a ratio, a latency or a drift."""
+
+    @property
+    def kind(self) -> str:
+        """What is measured: the name of the one field that is there (ratio, latency, drift, value, report).
+
+        Raises
+        ------
+        ValueError
+            If there is not exactly one.
+        """
+        found = [kind for kind in ("ratio", "latency", "drift", "value", "report") if getattr(self, kind) is not None]
+        if len(found) != 1:
+            given = ", ".join(found) or "none"
+            raise ValueError(f"gate {self.name}: give exactly one of ratio, latency, drift, value, report, not {given}")
+        return found[0]
+
+    @property
+    def limit(self) -> Limit:
+        """The limit in numbers, as it fits what is measured.
+
+        Raises
+        ------
+        ValueError
+            If there is none, two, or one that does not fit; the message names the gate, the limit and the remedy.
+        """
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError(f"gate {self.name}: say the limit: give exactly one of atMost, atLeast")
+        field = "atMost" if self.at_least is None else "atLeast"
+        found = self._read(field, self.at_most or self.at_least or "")
+        if self.drift is not None:
+            self._check_distance(found, self.drift.measure)
+        return found
+
+    @property
+    def must_see_limit(self) -> Limit | None:
+        """`mustSee` in numbers; None without one.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit what is measured, or does not lie beyond the limit.
+        """
+        if self.must_see is None:
+            return None
+        found = self._read("mustSee", self.must_see)
+        if not found.may_be_beyond(self.limit, at_least=self.at_least is not None):
+            worse = "below" if self.at_least is not None else "above"
+            raise ValueError(
+                f'gate {self.name}: mustSee: "{self.must_see}" is not beyond the limit "{self.limit.text}": name a '
+                f"candidate that is worse, {worse} it"
+            )
+        return found
+
+    @property
+    def looks_needed(self) -> tuple[int, int]:
+        """How many of how many looks must be beyond the limit of a value.
+
+        Raises
+        ------
+        ValueError
+            If `for` cannot be read.
+        """
+        return parse_looks(self.looks or "3 of 5")
+
+    def _check_distance(self, limit: Limit, measure: DriftMeasure) -> None:
+        if self.at_least is not None:
+            raise ValueError(f'gate {self.name}: a drift has an upper limit: write atMost: "{limit.text}"')
+        if limit.offset <= 0.0:
+            raise ValueError(
+                f'gate {self.name}: atMost: "{limit.text}": two samples of one distribution are a little apart too, so '
+                'every candidate is beyond 0: write atMost: "0.2"'
+            )
+        if measure is DriftMeasure.KS and limit.offset >= 1.0:
+            raise ValueError(
+                f'gate {self.name}: atMost: "{limit.text}": the ks distance is never above 1, so this limit would '
+                'never be broken: write atMost: "0.1"'
+            )
+
+    def _read(self, field: str, text: str) -> Limit:
+        try:
+            return parse_limit(text, kind=self.kind)
+        except ValueError as error:
+            raise ValueError(f"gate {self.name}: {field}: {error}") from error

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from modelrollout.api.fields import SHOWN, Duration, Percent, SomeTime, patterned
+from modelrollout.api.fields import SHOWN, Duration, Percent, Risk, SomeTime, patterned
 from modelrollout.api.gate import Gate
 from modelrollout.api.meta import ApiModel, rule
 
@@ -307,9 +307,9 @@ class Evaluation(ApiModel):
     min_breach_time: Duration = "30s"
     """However strong, evidence of less than this time breaches nothing, so that one burst is not enough. At least two
     looks. A catastrophe does not wait."""
-    false_rollback_rate: Percent = "1%"
+    false_rollback_rate: Risk = "1%"
     """How often a model within all its limits may be rolled back, over the whole rollout, all gates together and
-    however often they are looked at."""
+    however often they are looked at. Between 0.01% and 20%; shared among the gates."""
     blind_timeout: Duration = "10m"
     """A metrics outage longer than this raises an alert."""
     on_blind: OnBlind = OnBlind.HOLD
@@ -341,7 +341,13 @@ class ModelRolloutSpec(ApiModel):
                     "the template has not exactly one containerPort, so the port that serves is unknown: give "
                     "traffic.port",
                     field_path=".traffic",
-                )
+                ),
+                rule(
+                    "!has(self.baselineHoldback) || self.steps.exists(s, s.weight == 100)",
+                    "the holdback is what the stable revision keeps in a step of weight 100, and there is none: add "
+                    "one, like {weight: 100, hold: 30m}, or leave baselineHoldback out",
+                    field_path=".baselineHoldback",
+                ),
             ]
         }
     )
@@ -385,10 +391,11 @@ class ModelRolloutSpec(ApiModel):
     rollback: Rollback = Field(default_factory=Rollback, json_schema_extra=SHOWN)
     """What is kept for going back."""
     mode: Mode = Mode.ENFORCE
-    """`observe`: steps go on by time, and status, events and metrics say what would have been done."""
+    """`enforce`: verdicts act. `observe`: steps go on by time, and status, events and metrics say what would have been
+    done."""
     baseline_holdback: int | None = Field(default=None, ge=1, le=5)
     """Percent of the traffic that the stable revision keeps in the step of weight 100, so that gates relative to the
-    baseline see to the end."""
+    baseline see to the end. Without it they stop there at their last verdict."""
     paused: bool = False
     """Stops the steps upward; never a rollback."""
     deletion_policy: DeletionPolicy = DeletionPolicy.ORPHAN

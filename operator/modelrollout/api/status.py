@@ -20,6 +20,7 @@ __all__ = [
     "Failed",
     "GateStatus",
     "HistoryEntry",
+    "LimitChange",
     "ModelRolloutStatus",
     "Pause",
     "Pinned",
@@ -74,6 +75,8 @@ class StepStatus(ApiModel):
     """Time that counted for the hold: at this weight, ready, measured, not paused."""
     hold_seconds: float = 0.0
     """Time that is needed."""
+    extended_seconds: float = 0.0
+    """Time held beyond that for gates that are undecided; each waits at most its `maxHold`."""
     credited_at: Time | None = None
     """Up to when the time was counted."""
     done: bool = False
@@ -125,8 +128,25 @@ class GateStatus(ApiModel):
     """What Prometheus was asked; paste it there."""
     definition: str = Field(default="", max_length=16)
     """Hash of the gate's metric, limit and identity."""
+    restarted_because: Message = ""
+    """Why the evidence was begun anew within this rollout; empty when it was not."""
     checkpoint: str = Field(default="", max_length=2048)
     """The counts so far; opaque."""
+
+
+class LimitChange(ApiModel):
+    """A limit that was loosened while a candidate was on trial: it is recorded, and lifts no breach."""
+
+    gate: str = Field(max_length=32)
+    """Name of the gate."""
+    old: str = Field(max_length=64)
+    """The limit before."""
+    new: str = Field(max_length=64)
+    """The limit after."""
+    at: Time
+    """When it was noticed."""
+    by: str = Field(default="", max_length=253)
+    """Who wrote it: the field manager of the spec, as far as the object says."""
 
 
 class Pause(ApiModel):
@@ -248,6 +268,12 @@ class ModelRolloutStatus(ApiModel):
     """The stable revision's pods at the start of the rollout; it keeps at least as many while it lasts."""
     gates: list[GateStatus] = Field(default_factory=list, max_length=20)
     """What is known of each gate."""
+    limit_changes: list[LimitChange] = Field(default_factory=list, max_length=5)
+    """Limits that were loosened during this rollout, the newest first."""
+    observed: Message = ""
+    """With `mode: observe`: what would have been done, when and because of which gate."""
+    replaced_pod: str = Field(default="", max_length=253)
+    """The candidate's pod that alone carried a breach and was replaced; it happens once in a rollout."""
     pods_missing_since: Time | None = None
     """Since when the candidate has fewer ready pods than it was given; not counted while there is no room for them."""
     breach_since: Time | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["DURATIONS", "LIMITS", "PERCENTS", "SELECTORS"]
+__all__ = ["BUCKETS", "DURATIONS", "FITTING", "LIMITS", "LOOKS", "PERCENTS", "RISKS", "SELECTORS"]
 
 DURATIONS: Final = {
     "0s": True,
@@ -70,11 +70,29 @@ LIMITS: Final = {
     "99% of baseline": True,
     "110% of baseline + 0.1pp": True,
     "99.5% of baseline - 0.25pp": True,
+    "512": True,
+    "17179869184": True,
+    "-40": True,
+    "-0.5": True,
+    "baseline + 0.002": True,
+    "baseline + 12": True,
+    "baseline - 0.02": True,
+    "98% of baseline - 0.02": True,
+    "baseline + 17179869184": True,
     "": False,
     "baseline + 0.2%": False,
     "baseline - 1%": False,
-    "baseline + 0.002": False,
     "baseline + 20ms": False,
+    "baseline - -12": False,
+    "--5": False,
+    "+5": False,
+    "-200ms": False,
+    "-99% of baseline": False,
+    "16Gi": False,
+    "1234567890123456": False,
+    "17179869184%": False,
+    "inf": False,
+    "NaN": False,
     "baseline+0.2pp": False,
     "baseline +0.2pp": False,
     "baseline + 0.2 pp": False,
@@ -97,6 +115,75 @@ LIMITS: Final = {
     "200us": False,
     "1%;drop": False,
     "1% or 2%": False,
+}
+
+_SHARES: Final = {"1%", "0.02", "0"}
+_RELATIVE: Final = {"baseline", "99% of baseline"}
+_IN_POINTS: Final = {
+    "baseline + 0.2pp", "baseline - 0.5pp", "110% of baseline + 0.1pp", "99.5% of baseline - 0.25pp",
+}  # fmt: skip
+_NUMBERS: Final = {"0.02", "0", "512", "17179869184", "-40", "-0.5"}
+_IN_NUMBERS: Final = {
+    "baseline + 0.002", "baseline + 12", "baseline - 0.02", "98% of baseline - 0.02", "baseline + 17179869184",
+}  # fmt: skip
+
+FITTING: Final = {
+    "ratio": _SHARES | _RELATIVE | _IN_POINTS,
+    "latency": {"200ms", "0.2s", "99% of baseline"},
+    "drift": {"0.02", "512"},
+    "value": {text for text, good in LIMITS.items() if good},
+    "report": _NUMBERS | _RELATIVE | _IN_NUMBERS,
+}
+"""Which of the limits fit which kind of gate, written by hand."""
+
+LOOKS: Final = {
+    "1 of 1": True,
+    "3 of 5": True,
+    "2 of 10": True,
+    "99 of 99": True,
+    "": False,
+    "5 of 3": False,
+    "3": False,
+    "0 of 5": False,
+    "3 of 0": False,
+    "3 of 100": False,
+    "3/5": False,
+    "3 out of 5": False,
+    "3  of 5": False,
+    "three of five": False,
+    "-1 of 5": False,
+}
+
+RISKS: Final = {
+    "0.01%": True,
+    "1%": True,
+    "0.5%": True,
+    "20%": True,
+    "0%": False,
+    "0.009%": False,
+    "20.1%": False,
+    "100%": False,
+    "0.01": False,
+    "1": False,
+    "": False,
+}
+
+BUCKETS: Final = {
+    "0.5": True,
+    "1": True,
+    "-2.5": True,
+    "1e-05": True,
+    "2.5e+06": True,
+    "+Inf": True,
+    "": False,
+    "Inf": False,
+    "-Inf": False,
+    "inf": False,
+    "NaN": False,
+    "0,5": False,
+    "0.5s": False,
+    "0-0.5": False,
+    "le 0.5": False,
 }
 
 SELECTORS: Final = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -16,10 +17,13 @@ from modelrollout.api.grammar import (
     format_duration,
     parse_duration,
     parse_limit,
+    parse_looks,
     parse_percent,
+    parse_reference,
+    parse_risk,
     parse_selector,
 )
-from tests.unit.api.corpus import DURATIONS, LIMITS, PERCENTS, SELECTORS
+from tests.unit.api.corpus import BUCKETS, DURATIONS, FITTING, LIMITS, LOOKS, PERCENTS, RISKS, SELECTORS
 
 _SPEC: Final = crds()["modelrollouts.yaml"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
 _GATE: Final = _SPEC["properties"]["gates"]["items"]["properties"]
@@ -40,7 +44,7 @@ _CASES: Final = [
 ]
 
 
-def _accepts(parse: Callable[[str], object], text: str) -> bool:
+def _accepts(parse: Callable[[Any], object], text: Any) -> bool:
     try:
         parse(text)
     except ValueError:
@@ -110,6 +114,11 @@ def test_durations_round_trip(seconds: int) -> None:
         ("baseline - 0.5pp", 1.0, -0.005, False),
         ("99% of baseline", 0.99, 0.0, False),
         ("110% of baseline + 0.1pp", 1.1, 0.001, False),
+        ("17179869184", 0.0, 17179869184.0, False),
+        ("-40", 0.0, -40.0, False),
+        ("baseline + 12", 1.0, 12.0, False),
+        ("baseline - 0.02", 1.0, -0.02, False),
+        ("98% of baseline - 0.5", 0.98, -0.5, False),
     ],
 )
 def test_limits_mean(text: str, factor: float, offset: float, seconds: bool) -> None:
@@ -142,7 +151,107 @@ def test_a_bare_percent_in_a_difference_is_refused_with_both_readings(text: str,
         assert _accepts(parse_limit, reading.strip('"'))
 
 
-@pytest.mark.parametrize("parse", [parse_duration, parse_percent, parse_limit, parse_selector])
+@pytest.mark.parametrize(
+    ("text", "readings"),
+    [
+        ("baseline + 0.2", ('"baseline + 0.2pp"', '"baseline + 20pp"')),
+        ("baseline - 0.005", ('"baseline - 0.005pp"', '"baseline - 0.5pp"')),
+        ("110% of baseline + 0.1", ('"110% of baseline + 0.1pp"', '"110% of baseline + 10pp"')),
+    ],
+)
+def test_a_bare_number_in_a_difference_of_shares_is_refused_with_both_readings(
+    text: str, readings: tuple[str, str]
+) -> None:
+    with pytest.raises(ValueError, match="two readings") as refused:
+        parse_limit(text, kind="ratio")
+    for reading in readings:
+        assert reading in str(refused.value)
+        assert _accepts(parse_limit, reading.strip('"'))
+    assert parse_limit(text, kind="report").relative
+
+
+@pytest.mark.parametrize(
+    ("worse", "limit", "at_least", "may"),
+    [
+        ("baseline + 2pp", "baseline + 0.2pp", False, True),
+        ("baseline - 2pp", "baseline + 0.2pp", False, False),
+        ("baseline + 0.2pp", "baseline + 0.2pp", False, False),
+        ("0.01", "1%", False, False),
+        ("90% of baseline", "99% of baseline", True, True),
+        ("99% of baseline", "90% of baseline", True, False),
+        ("90% of baseline + 0.1pp", "99% of baseline", True, True),
+        ("110% of baseline", "1%", False, True),
+        ("1%", "110% of baseline", False, True),
+        ("250ms", "200ms", False, True),
+        ("0.2s", "200ms", False, False),
+    ],
+)
+def test_a_limit_is_beyond_another_if_there_is_a_baseline_at_which_it_is_worse(
+    worse: str, limit: str, at_least: bool, may: bool
+) -> None:
+    found, other = parse_limit(worse), parse_limit(limit)
+    assert found.may_be_beyond(other, at_least=at_least) == may
+    sign = -1 if at_least else 1
+    baselines = [0.0, 0.0001, 0.01, 0.1, 1.0]
+    assert may == any(sign * ((found.at(b) or 0.0) - (other.at(b) or 0.0)) > 1e-12 for b in baselines)
+
+
+def test_looks_mean() -> None:
+    assert parse_looks("3 of 5") == (3, 5)
+    assert parse_looks("1 of 1") == (1, 1)
+
+
+@pytest.mark.parametrize(("text", "good"), LOOKS.items())
+def test_looks_are_at_most_as_many_as_are_looked_at(text: str, good: bool) -> None:
+    assert _accepts(parse_looks, text) == good
+
+
+def test_looks_the_wrong_way_round_are_shown_the_right_way_round() -> None:
+    with pytest.raises(ValueError, match='"5 of 3" wants more looks than it looks at: write it like "3 of 5"'):
+        parse_looks("5 of 3")
+
+
+@pytest.mark.parametrize(("text", "good"), RISKS.items())
+def test_a_risk_is_between_a_hundredth_and_twenty_percent(text: str, good: bool) -> None:
+    assert _accepts(parse_risk, text) == good
+
+
+def test_a_risk_means_a_probability() -> None:
+    assert parse_risk("1%") == pytest.approx(0.01)
+    with pytest.raises(ValueError, match=r'"50%" is out of reach: write at least 0.01% and at most 20%'):
+        parse_risk("50%")
+
+
+@pytest.mark.parametrize(("text", "good"), BUCKETS.items())
+def test_the_bound_of_a_bucket_is_a_number_as_prometheus_writes_it(text: str, good: bool) -> None:
+    assert (
+        _accepts(parse_reference, {"+Inf": "100%", "1234": "0%"} | {text: "0%" if text != "+Inf" else "100%"}) == good
+    )
+
+
+def test_a_reference_is_sorted_by_number_and_scaled_to_one() -> None:
+    found = parse_reference({"+Inf": "33.3%", "10": "33.3%", "9.5": "33.3%"})
+    assert [bound for bound, _ in found] == [9.5, 10.0, float("inf")]
+    assert sum(share for _, share in found) == pytest.approx(1.0, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("reference", "says"),
+    [
+        ({"0.5": "40%", "1": "60%"}, 'the last bucket is missing: give the share of "+Inf"'),
+        ({"0.5": "40%", "+Inf": "100%"}, "the shares sum to 140%: they must sum to 100%"),
+        ({"0.5": "40%", "+Inf": "59%"}, "the shares sum to 99%"),
+        ({"0.5": "40%", "0.50": "20%", "+Inf": "40%"}, "0.5, 0.50, +Inf name one bound twice"),
+        ({"half": "40%", "+Inf": "60%"}, '"half" is not the bound of a bucket: write a number like "0.5"'),
+        ({"0.5": "0.4", "+Inf": "0.6"}, '"0.4" is not a percentage'),
+    ],
+)
+def test_a_reference_that_is_no_distribution_is_refused(reference: dict[str, str], says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        parse_reference(reference)
+
+
+@pytest.mark.parametrize("parse", [parse_duration, parse_percent, parse_limit, parse_selector, parse_looks])
 def test_a_refusal_shows_the_text_and_how_to_write_it(parse: Callable[[str], object]) -> None:
     with pytest.raises(ValueError, match=r'"what\?" is not a .*: write .* like ') as refused:
         parse("what?")
@@ -192,10 +301,13 @@ def test_no_accepted_selector_breaks_out_of_its_braces(text: str) -> None:
     assert not re.search(r"(^|[, ])namespace", inside.group(1))
 
 
-@given(_TRICKY | st.sampled_from(sorted({**DURATIONS, **PERCENTS, **LIMITS, **SELECTORS})))
+@given(_TRICKY | st.sampled_from(sorted({**DURATIONS, **PERCENTS, **LIMITS, **SELECTORS, **LOOKS})))
 def test_the_parsers_refuse_with_a_value_error_and_nothing_else(text: str) -> None:
-    for parse in (parse_duration, parse_percent, parse_limit, parse_selector):
+    for parse in (parse_duration, parse_percent, parse_limit, parse_selector, parse_looks, parse_risk):
         _accepts(parse, text)
+    for kind in FITTING:
+        _accepts(partial(parse_limit, kind=kind), text)
+    _accepts(parse_reference, {text: text, "+Inf": "100%"})
 
 
 @pytest.mark.parametrize(
