@@ -1,0 +1,209 @@
+"""The bet that a gate makes against a candidate, interval by interval, and what may be expected of it. Pure numerics.
+
+A gate states that the candidate's share of bad events is within a line, ``θc ≤ a·θb + d``. For one interval (a
+*stratum*) with counts of both arms, :func:`log_evidence` gives the logarithm of a number that is at most 1 on average
+whenever the statement is true, whatever the rates are and however they move from interval to interval. Products of
+such numbers may be looked at continuously (Ville's inequality): the chance that one ever exceeds ``1/α`` is at most
+``α``. The derivation is in ``docs/statistics.md``.
+
+Everything works on arrays: a leading axis of runs (one in the operator, thousands in the laboratory) and a last axis
+of bets. So the laboratory runs the very functions that the operator runs.
+
+Sources: R. Turner, A. Ly, P. Grünwald, "Generic E-variables for exact sequential k-sample tests" (2024, arXiv
+2106.02693) and R. Turner, P. Grünwald (2023, arXiv 2302.11401) for stratified 2×2 tables; J. Shin, A. Ramdas,
+A. Rinaldo, "E-detectors" (2022, arXiv 2203.03532) for restarts; A. Wald (1945) for what one bet can do.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BETS",
+    "Array",
+    "Line",
+    "bets",
+    "cap",
+    "divergence",
+    "log_evidence",
+    "needed_to_breach",
+    "needed_to_prove",
+    "prior",
+    "smallest_seen",
+]
+
+Array = NDArray[np.float64]
+
+BETS: Final = 10
+"""How many effect sizes a gate bets on at once."""
+_LARGEST_SHIFT: Final = 6.0
+_TINY: Final = 1e-9
+_MOST_STAKED: Final = 0.98
+_CAP_SLACK: Final = 3.7
+_NATS_FOR_POWER: Final = 5.0
+"""Beyond ``ln(1/α)``: what mixing over bets, restarts and four chances in five cost."""
+_NATS_TO_PROVE: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The limit as a line on shares of bad events: ``candidate ≤ factor · baseline + offset``."""
+
+    factor: float
+    offset: float
+
+    @property
+    def relative(self) -> bool:
+        """Whether the baseline enters."""
+        return self.factor > 0.0
+
+    def at(self, baseline: float) -> float:
+        """The limit, as a share, at a baseline's share."""
+        return min(max(self.factor * baseline + self.offset, _TINY), 1.0 - _TINY)
+
+
+def prior(count: int) -> Array:
+    """Weights of the bets, the smallest shift first: small shifts are what the time is needed for."""
+    weights: Array = np.maximum(0.65 ** np.arange(count), 0.02)
+    return np.asarray(weights / weights.sum())
+
+
+def bets(smallest: float) -> Array:
+    """Shifts in log-odds to bet on: evenly spaced on a logarithmic scale from 0.7 of the smallest that matters."""
+    low = min(max(0.7 * smallest, 1e-3), _LARGEST_SHIFT / 2.0)
+    return np.geomspace(low, _LARGEST_SHIFT, BETS)
+
+
+def cap(alpha: float, intervals: int) -> float:
+    """The most that one interval may add, in nats, so that a breach takes at least so many intervals."""
+    return (math.log(1.0 / alpha) + _CAP_SLACK) / max(1, intervals)
+
+
+def _margin_point(mc: Array, mb: Array, qc: Array, qb: Array, line: Line) -> tuple[Array, Array]:
+    """The pair of shares on the limit's line that is nearest to the bet, weighted by information: (baseline's,
+    candidate's). Three fixed-point steps; how near it is costs power, never validity."""
+    a, d = line.factor, line.offset
+    low, high = max(_TINY, (_TINY - d) / a), min(1.0 - _TINY, (1.0 - _TINY - d) / a)
+    vb: Array | float = 1.0
+    vc: Array | float = 1.0
+    tb = tc = qb
+    for _ in range(3):
+        tb = (mb * qb / vb + a * mc * (qc - d) / vc) / (mb / vb + a * a * mc / vc)
+        tb = np.clip(tb, low, high)
+        tc = a * tb + d
+        vb, vc = tb * (1.0 - tb), tc * (1.0 - tc)
+    return tb, tc
+
+
+def log_evidence(
+    nc: Array,
+    xc: Array,
+    nb: Array,
+    xb: Array,
+    *,
+    line: Line,
+    share: Array,
+    phi_c: Array,
+    phi_b: Array,
+    shifts: Array,
+) -> Array:
+    """Logarithm of the evidence of one stratum against the limit, for each bet (shape: runs × bets).
+
+    ``nc, xc, nb, xb``: requests and bad ones of candidate and baseline; ``share``: the baseline's share of bad events
+    expected beforehand; ``phi_*``: how much more the counts vary than coin flips do (at least 1). All of shape
+    (runs, 1). ``shifts``: log-odds beyond the limit that are bet on; negative ones bet that the candidate is within,
+    and give evidence for that. Zero where an arm that is needed has no events.
+    """
+    mc, mb = nc / phi_c, nb / phi_b
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if not line.relative:
+            limit = line.at(0.0)
+            qc = 1.0 / (1.0 + np.exp(-(math.log(limit / (1.0 - limit)) + shifts)))
+            gc = (qc - limit) / (limit * (1.0 - limit))
+            value = (xc * np.log1p(gc * (1.0 - limit)) + (nc - xc) * np.log1p(-gc * limit)) / phi_c
+            return np.asarray(np.where(nc > 0.0, value, 0.0))
+        qb = np.clip(share, _TINY, 1.0 - _TINY)
+        limits = np.clip(line.factor * qb + line.offset, _TINY, 1.0 - _TINY)
+        qc = 1.0 / (1.0 + np.exp(-(np.log(limits / (1.0 - limits)) + shifts)))
+        tb, tc = _margin_point(mc, mb, qc, np.broadcast_to(qb, qc.shape), line)
+        gc = (qc - tc) / (tc * (1.0 - tc))
+        gb = -line.factor * mc * gc / mb
+        staked = np.maximum(-gb * (1.0 - tb), gb * tb)
+        scale = np.where(staked > _MOST_STAKED, _MOST_STAKED / staked, 1.0)
+        gc, gb = gc * scale, gb * scale
+        value = (xc * np.log1p(gc * (1.0 - tc)) + (nc - xc) * np.log1p(-gc * tc)) / phi_c
+        value = value + (xb * np.log1p(gb * (1.0 - tb)) + (nb - xb) * np.log1p(-gb * tb)) / phi_b
+        return np.asarray(np.where((nc > 0.0) & (nb > 0.0), value, 0.0))
+
+
+def _binary_divergence(p: float, q: float) -> float:
+    """Kullback–Leibler divergence of two shares, in nats."""
+    p, q = min(max(p, _TINY), 1 - _TINY), min(max(q, _TINY), 1 - _TINY)
+    return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+
+
+def divergence(
+    candidate: float, baseline: float, line: Line, *, ratio: float, phi_c: float = 1.0, phi_b: float = 1.0
+) -> float:
+    """Nats that one candidate request brings on average against the limit, when it is broken (or for it, when not).
+
+    ``ratio``: candidate requests for one of the baseline.
+    """
+    if not line.relative:
+        return _binary_divergence(candidate, line.at(0.0)) / phi_c
+
+    a, d = line.factor, line.offset
+
+    def slope(t: float) -> float:
+        limit = line.at(t)
+        own = a * (limit - candidate) / (limit * (1.0 - limit) * phi_c)
+        return own + (t - baseline) / (t * (1.0 - t) * ratio * phi_b)
+
+    low, high = sorted(min(max(end, _TINY), 1.0 - _TINY) for end in (baseline, (candidate - d) / a))
+    for _ in range(30):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if slope(middle) < 0.0 else (low, middle)
+    point = (low + high) / 2.0
+    return _binary_divergence(candidate, line.at(point)) / phi_c + _binary_divergence(baseline, point) / (ratio * phi_b)
+
+
+def needed_to_breach(nats: float, alpha: float) -> float:
+    """Candidate requests after which four of five candidates that bring so many nats a request are caught."""
+    return (math.log(1.0 / alpha) + _NATS_FOR_POWER) / max(nats, 1e-15)
+
+
+def needed_to_prove(nats: float, beta: float) -> float:
+    """Candidate requests after which four of five candidates that bring so many nats a request are proven."""
+    return (math.log(1.0 / beta) + _NATS_TO_PROVE) / max(nats, 1e-15)
+
+
+def smallest_seen(
+    requests: float,
+    baseline: float,
+    line: Line,
+    *,
+    alpha: float,
+    ratio: float,
+    phi_c: float = 1.0,
+    phi_b: float = 1.0,
+) -> float | None:
+    """The smallest share of bad events of a candidate that four of five times is caught within so many of its
+    requests; None when not even a candidate that fails always is."""
+    low = line.at(baseline)
+    high = 1.0 - _TINY
+
+    def caught(share: float) -> bool:
+        nats = divergence(share, baseline, line, ratio=ratio, phi_c=phi_c, phi_b=phi_b)
+        return needed_to_breach(nats, alpha) <= requests
+
+    if requests <= 0.0 or not caught(high):
+        return None
+    for _ in range(30):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if caught(middle) else (middle, high)
+    return high

@@ -1,0 +1,381 @@
+"""A gate over counts, from what it says to a verdict in words and numbers: ratios and latency quantiles.
+
+Both share one machinery (:mod:`modelrollout.gates.sequential`): a latency quantile "p95 ≤ 200 ms" is "the share of
+requests slower than 200 ms is at most 5 %". A limit between two buckets' bounds is bracketed: breached only by what is
+slower than the next higher bound, proven only by what is slower than the next lower one.
+
+An absolute limit is broken only by a candidate that is also worse than the baseline: when a dependency slows both
+revisions down, rolling one of them back helps nobody; then the gate says ``shared``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from modelrollout.api.enums import Verdict
+from modelrollout.api.grammar import Limit
+from modelrollout.gates import eprocess, noise, sequential, words
+from modelrollout.gates.assessment import Assessment
+from modelrollout.gates.eprocess import Line
+from modelrollout.gates.evidence import Counts, Histogram, Interval
+from modelrollout.gates.packed import pack, unpack
+from modelrollout.gates.sequential import Design, Slot
+
+__all__ = ["Budget", "History", "RateState", "RateTest", "budget"]
+
+_BETA: Final = 0.05
+_UNLATCH: Final = math.log(10.0)
+_LEAN: Final = 2.0
+_PROCESS_PART: Final = 0.6
+_LOOKS_PART: Final = 0.3
+_SHOWN_ALPHA: Final = 0.05
+_EMPTY: Final = Histogram((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A gate's part of ``falseRollbackRate``: of its process, and of each of its planned looks."""
+
+    alpha: float
+    look_alpha: float
+
+
+def budget(rate: float, gates: int, steps: int) -> Budget:
+    """Each of so many gates' part. A tenth of the rate is left to the catastrophe rule."""
+    return Budget(_PROCESS_PART * rate / max(1, gates), _LOOKS_PART * rate / max(1, gates) / max(1, steps))
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the baseline's past teaches before the first interval: its noise floor (κ²·Δt in seconds, None when
+    unknown), and its recent requests and bad ones, fading."""
+
+    floor: float | None = None
+    requests: float = 0.0
+    bad: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RateState:
+    """State of one gate."""
+
+    counts: sequential.State
+    candidate: Histogram = _EMPTY
+    baseline: Histogram = _EMPTY
+    """Durations since the step began, for people to read; empty for a ratio."""
+    memory: Histogram = _EMPTY
+    """Durations of the baseline, fading, from which a relative limit of a latency is foreseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateTest:
+    """What a gate says, compiled.
+
+    ``quantile`` is None for a ratio; ``good``: the ratio counts good events. ``must_see``: how bad a candidate has to
+    be sure to be noticed. ``intervals``: how many intervals a breach takes at least; ``seconds``: their length.
+    """
+
+    name: str
+    limit: Limit
+    at_least: bool
+    min_samples: int
+    alpha: float
+    look_alpha: float
+    quantile: float | None = None
+    good: bool = False
+    must_see: Limit | None = None
+    intervals: int = 2
+    seconds: float = 15.0
+    later_steps: int = 0
+    horizon: float = 480.0
+    history: History = History()
+
+    @property
+    def line(self) -> Line:
+        """The limit as a line on shares of bad events."""
+        return self._line(self.limit)
+
+    @property
+    def design(self) -> Design:
+        """The sequential test of it."""
+        return Design(
+            line=self.line,
+            alpha=self.alpha,
+            look_alpha=self.look_alpha,
+            guard=not self.limit.relative or self.quantile is not None,
+            intervals=self.intervals,
+            seconds=self.seconds,
+            good=self.good,
+            later_steps=self.later_steps,
+            horizon=self.horizon,
+        )
+
+    def _line(self, limit: Limit) -> Line:
+        if self.quantile is not None:
+            return Line(0.0, 1.0 - self.quantile)
+        if self.good:
+            return Line(limit.factor, 1.0 - limit.factor - limit.offset)
+        return Line(limit.factor, limit.offset)
+
+    def start(self) -> RateState:
+        """A state before the first interval."""
+        past = self.history
+        return RateState(sequential.start(1, floor=past.floor, requests=past.requests, bad=past.bad))
+
+    def fold(self, state: RateState, interval: Interval, *, judged: bool = True) -> RateState:
+        """The state after one more interval.
+
+        Raises
+        ------
+        TypeError
+            If the interval holds another kind of evidence than the gate judges.
+        """
+        if self.quantile is not None:
+            return self._fold_latency(state, interval, judged=judged)
+        ours, theirs = interval.candidate, interval.baseline
+        if not (isinstance(ours, Counts | None) and isinstance(theirs, Counts | None)):
+            raise TypeError(f"{self.name} counts events, and was given something else")
+        slot = _slot(ours, ours, theirs)
+        return replace(state, counts=sequential.fold(state.counts, self.design, slot, np.array([judged])))
+
+    def _fold_latency(self, state: RateState, interval: Interval, *, judged: bool) -> RateState:
+        ours, theirs = interval.candidate or _EMPTY, interval.baseline or _EMPTY
+        if not (isinstance(ours, Histogram) and isinstance(theirs, Histogram)):
+            raise TypeError(f"{self.name} judges durations, and was given something else")
+        limit = self._seconds(state.memory)
+        counts = state.counts
+        if limit is not None:
+            slot = _slot(_slower(ours, limit, up=True), _slower(ours, limit, up=False), _slower(theirs, limit, up=True))
+            counts = sequential.fold(counts, self.design, slot, np.array([judged]))
+        memory = _faded(state.memory, theirs) if self.limit.relative else _EMPTY
+        if not judged:
+            return replace(state, counts=counts, memory=memory)
+        return RateState(counts, state.candidate + ours, state.baseline + theirs, memory)
+
+    def _seconds(self, baseline: Histogram) -> float | None:
+        """The limit of a latency in seconds, given what the baseline is known to take."""
+        return self.limit.at(baseline.quantile(self.quantile or 0.0) if self.limit.relative else None)
+
+    def begin_step(self, state: RateState) -> RateState:
+        """Another weight begins."""
+        return replace(state, counts=sequential.seal(state.counts, self.design), candidate=_EMPTY, baseline=_EMPTY)
+
+    def end_hold(self, state: RateState) -> RateState:
+        """The step's hold is over: take the planned look."""
+        return replace(state, counts=sequential.look(state.counts, self.design))
+
+    def assess(self, state: RateState) -> Assessment:
+        """The verdict."""
+        counts, design = state.counts, self.design
+        ours, theirs = self._seen(state)
+        found = self._numbers(state, ours, theirs)
+        strength = float(sequential.log_breach(counts, design)[0])
+        needed = math.log(1.0 / self.alpha)
+        broken = bool(counts.beyond[0] > 0.0)
+        alone = self.quantile is None and self.limit.relative
+        shared = not broken and not alone and float(sequential.log_against_line(counts)[0]) >= needed
+        found = replace(
+            found,
+            evidence=1.0 if broken else min(max(strength / needed, 0.0), 1.0),
+            stake=1.0 if broken else min(1.0, self.alpha * math.exp(min(strength, 50.0))),
+            shared=shared,
+            leaning=self._leaning(counts),
+        )
+        if broken or shared:
+            return replace(found, verdict=Verdict.BREACHED)
+        early = self._too_early(ours, theirs)
+        if early:
+            return replace(found, verdict=Verdict.TOO_EARLY, message=early)
+        if float(sequential.log_proof(counts)[0]) >= math.log(1.0 / _BETA) and strength <= _UNLATCH:
+            return replace(found, verdict=Verdict.PROVEN, message=f"{found.message}; shown to be within the limit")
+        return self._no_harm_seen(found, counts, ours, theirs)
+
+    def _seen(self, state: RateState) -> tuple[Counts, Counts]:
+        """Both arms' counts since the step began."""
+        nc, xc, nb, xb = (float(value) for value in state.counts.step[0, :4])
+        pending = state.counts.pending[0]
+        return Counts(xc + float(pending[1]), nc + float(pending[0])), Counts(
+            xb + float(pending[4]), nb + float(pending[3])
+        )
+
+    def _leaning(self, counts: sequential.State) -> bool:
+        s, v = float(counts.step[0, 4]), float(counts.step[0, 5])
+        return v > 0.0 and s / math.sqrt(v) >= _LEAN
+
+    def _too_early(self, ours: Counts, theirs: Counts) -> str:
+        if ours.total < self.min_samples:
+            return f"{ours.total:.0f} of {self.min_samples} samples of the candidate"
+        if self.limit.relative and theirs.total < self.min_samples:
+            return f"{theirs.total:.0f} of {self.min_samples} samples of the baseline"
+        return ""
+
+    def _numbers(self, state: RateState, ours: Counts, theirs: Counts) -> Assessment:
+        """Everything about the gate but its verdict."""
+        show = words.percent if self.quantile is None else words.milliseconds
+        if self.quantile is None:
+            value, baseline = (self._shown(arm.rate) for arm in (ours, theirs))
+        else:
+            value, baseline = (arm.quantile(self.quantile) for arm in (state.candidate, state.baseline))
+        limit = words.limit(self.limit, baseline, at_least=self.at_least, show=show)
+        message = f"{words.maybe(value, show)} against {words.maybe(baseline, show)} of the baseline; {limit}"
+        if self.quantile is not None:
+            message += self._bracket(state)
+        estimate, low, high = self._interval(state.counts)
+        return Assessment(
+            verdict=Verdict.TOO_EARLY,
+            limit=limit,
+            message=message,
+            value=value,
+            baseline=baseline,
+            difference=estimate,
+            low=low,
+            high=high,
+            samples=int(ours.total),
+            baseline_samples=int(theirs.total),
+        )
+
+    def _shown(self, bad: float | None) -> float | None:
+        return bad if bad is None or not self.good else 1.0 - bad
+
+    def _bracket(self, state: RateState) -> str:
+        seconds = self._seconds(state.memory)
+        if seconds is None or not state.candidate.bounds:
+            return ""
+        above, below = state.candidate.bound_at_or_above(seconds), state.candidate.bound_at_or_below(seconds)
+        return "" if above == below else f"; judged at {words.milliseconds(above)} (next bucket)"
+
+    def _interval(self, counts: sequential.State) -> tuple[float | None, float | None, float | None]:
+        """Distance beyond the limit in this step, with an interval that may be looked at at any time.
+
+        Source: H. Robbins, Annals of Mathematical Statistics 41 (1970), the normal mixture.
+        """
+        s, v = float(counts.step[0, 4]), float(counts.step[0, 5])
+        if v <= 0.0:
+            return None, None, None
+        base = self.line.at(self._baseline_share(counts))
+        shift = max(float(counts.shifts[0, 0]), 1e-3) / 0.7
+        odds = math.exp(shift) * base / (1.0 - base)
+        rho = 2.4 / max(odds / (1.0 + odds) - base, 1e-6) ** 2
+        width = math.sqrt((v + rho) * (math.log((v + rho) / rho) - 2.0 * math.log(_SHOWN_ALPHA))) / v
+        return s / v, s / v - width, s / v + width
+
+    def _baseline_share(self, counts: sequential.State) -> float:
+        requests, bad = float(counts.memory[0, 0]), float(counts.memory[0, 1])
+        return bad / requests if requests > 0.0 else 0.0
+
+    def _no_harm_seen(self, found: Assessment, counts: sequential.State, ours: Counts, theirs: Counts) -> Assessment:
+        base = self._baseline_share(counts)
+        seen = self._smallest_seen(counts, ours, theirs, base)
+        message = f"{found.message}; no harm seen, {self._would_have(seen)}"
+        return replace(
+            found,
+            verdict=Verdict.NO_HARM_SEEN,
+            message=message,
+            would_have_seen=None if seen is None else seen - self.line.at(base),
+            unseen=self._unseen(seen, base),
+        )
+
+    def _smallest_seen(self, counts: sequential.State, ours: Counts, theirs: Counts, base: float) -> float | None:
+        """The smallest share of bad events that would have been caught with what this step has seen."""
+        strata = max(float(counts.step[0, 6]), 1.0)
+        floor = float(sequential.floor_of(counts, self.design)[0]) / self.seconds
+        share = base if self.line.relative else self.line.at(0.0)
+        event = 1.0 - share if self.good else share
+        phi_c, phi_b = (
+            float(noise.dispersion(np.array(arm.total / strata), event, share, floor)) for arm in (ours, theirs)
+        )
+        return eprocess.smallest_seen(
+            ours.total,
+            base,
+            self.line,
+            alpha=self.alpha,
+            ratio=ours.total / max(theirs.total, 1.0),
+            phi_c=phi_c,
+            phi_b=phi_b,
+        )
+
+    def _would_have(self, seen: float | None) -> str:
+        if seen is None:
+            return "and nothing could have been"
+        if self.quantile is not None:
+            return f"would have seen ≥ {words.percent(seen)} of requests beyond the limit"
+        return f"would have seen {'≤' if self.good else '≥'} {words.percent(self._shown(seen) or 0.0)}"
+
+    def _unseen(self, seen: float | None, base: float) -> str:
+        if self.must_see is None:
+            return ""
+        wanted = self._line(self.must_see).at(base) if self.quantile is None else 1.0
+        if seen is not None and seen <= wanted:
+            return ""
+        return f"{self.name} must see {self.must_see.text}, and {self._would_have(seen)}"
+
+    def dump(self, state: RateState) -> str:
+        """The state as text."""
+        return pack(state.counts, (state.candidate, state.baseline, state.memory))
+
+    def load(self, text: str) -> RateState:
+        """The state from text; see :class:`modelrollout.gates.base.GateTest`."""
+        counts, (candidate, baseline, memory) = unpack(text)
+        return RateState(counts, candidate, baseline, memory)
+
+    def learn(self, intervals: Sequence[Interval]) -> History:
+        """What the baseline's past teaches: intervals of one length, in order of time."""
+        return _learn(self, intervals)
+
+
+def _slot(strict: Counts | None, lenient: Counts | None, baseline: Counts | None) -> Slot:
+    one = strict or Counts(0.0, 0.0)
+    two = lenient or one
+    base = baseline or Counts(0.0, 0.0)
+    return Slot(*(np.array([float(value)]) for value in (one.total, one.bad, two.bad, base.total, base.bad)))
+
+
+def _slower(histogram: Histogram, limit: float, *, up: bool) -> Counts:
+    """Requests slower than the limit: those beyond doubt (the next higher bound), or every one that may be."""
+    if up:
+        return histogram.slower_than(histogram.bound_at_or_above(limit)) if histogram.bounds else Counts(0.0, 0.0)
+    below = histogram.bound_at_or_below(limit)
+    return Counts(histogram.total, histogram.total) if below is None else histogram.slower_than(below)
+
+
+def _faded(memory: Histogram, more: Histogram) -> Histogram:
+    kept = Histogram(memory.bounds, tuple(count * sequential.MEMORY for count in memory.counts))
+    return kept + more
+
+
+def _learn(test: RateTest, intervals: Sequence[Interval]) -> History:
+    whole = [_bad_of(test, interval.baseline) for interval in intervals]
+    n = np.array([counts.total for counts in whole])
+    x = np.array([counts.bad for counts in whole])
+    if len(intervals) < 30 or n.sum() <= 0.0:
+        floor = None
+    else:
+        floor = _floor_from_halves(test, intervals)
+        if floor is None:
+            floor = noise.within_series(n, x, test.seconds, good=test.good)
+    fading = sequential.MEMORY ** np.arange(len(n))[::-1]
+    return History(floor, float((n * fading).sum()), float((x * fading).sum()))
+
+
+def _floor_from_halves(test: RateTest, intervals: Sequence[Interval]) -> float | None:
+    halves = [one.halves for one in intervals if one.halves is not None]
+    if len(halves) < len(intervals) / 2:
+        return None
+    first, second = ([_bad_of(test, pair[side]) for pair in halves] for side in (0, 1))
+    n1, n2 = (np.array([counts.total for counts in side]) for side in (first, second))
+    x1, x2 = (np.array([counts.bad for counts in side]) for side in (first, second))
+    return noise.between_halves(n1, x1, n2, x2, test.seconds, good=test.good)
+
+
+def _bad_of(test: RateTest, arm: object) -> Counts:
+    if isinstance(arm, Counts):
+        return arm
+    if isinstance(arm, Histogram) and arm.bounds and test.quantile is not None:
+        limit = test._seconds(arm)
+        return _slower(arm, limit, up=True) if limit is not None else Counts(0.0, 0.0)
+    return Counts(0.0, 0.0)
