@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import Gate
-from modelrollout.api.grammar import parse_limit, parse_percent
+from modelrollout.api.grammar import parse_percent
 from modelrollout.api.status import Blind, GateStatus, ModelRolloutStatus
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import GateMeasurement, Input, Measurement, Problem, ProblemKind
@@ -80,7 +80,7 @@ def define(gate: Gate) -> Definition:
     """
     return Definition(
         name=gate.name,
-        limit=parse_limit(gate.at_most or gate.at_least or ""),
+        limit=gate.limit,
         at_least=gate.at_least is not None,
         min_samples=gate.min_samples,
         quantile=float(gate.latency.quantile) if gate.latency else None,
