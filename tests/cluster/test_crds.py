@@ -13,9 +13,17 @@ import pytest
 import yaml
 
 from localcluster import LocalCluster
-from modelrollout.api.grammar import parse_duration, parse_limit, parse_percent, parse_selector
-from tests.cluster.wrong_manifests import DECISIONS, DELETE, ROLLOUTS, UNKNOWN_FIELDS, Wrong
-from tests.unit.api.corpus import DURATIONS, LIMITS, PERCENTS, SELECTORS
+from modelrollout.api.grammar import (
+    parse_duration,
+    parse_limit,
+    parse_looks,
+    parse_percent,
+    parse_reference,
+    parse_risk,
+    parse_selector,
+)
+from tests.cluster.wrong_manifests import DECISIONS, DELETE, RIGHT, ROLLOUTS, UNKNOWN_FIELDS, Right, Wrong
+from tests.unit.api.corpus import BUCKETS, DURATIONS, FITTING, LIMITS, LOOKS, PERCENTS, RISKS, SELECTORS
 
 _ROOT: Final = Path(__file__).parents[2]
 _SAMPLES: Final = sorted((_ROOT / "manifests" / "samples").glob("*.yaml"))
@@ -29,7 +37,7 @@ def _read(sample: str) -> dict[str, Any]:
     return found
 
 
-def _edited(base: dict[str, Any], case: Wrong) -> dict[str, Any]:
+def _edited(base: dict[str, Any], case: Wrong | Right) -> dict[str, Any]:
     manifest = copy.deepcopy(base)
     manifest["metadata"] = {"name": case.name, "namespace": _NAMESPACE}
     for path, value in case.edit.items():
@@ -88,8 +96,15 @@ def test_every_sample_is_accepted(crds: LocalCluster) -> None:
     assert len(accepted) == len(_SAMPLES) >= 12
 
 
+def test_manifests_that_are_nearly_wrong_are_accepted(crds: LocalCluster) -> None:
+    ranker = _read("ranker.yaml")
+    accepted, refused = _try(crds, [_edited(ranker, case) for case in RIGHT])
+    assert refused == {}
+    assert accepted == {case.name for case in RIGHT}
+
+
 def test_there_are_enough_wrong_manifests() -> None:
-    names = [case.name for case in (*ROLLOUTS, *DECISIONS, *UNKNOWN_FIELDS)]
+    names = [case.name for case in (*ROLLOUTS, *DECISIONS, *UNKNOWN_FIELDS, *RIGHT)]
     assert len(set(names)) == len(names) >= 40
 
 
@@ -159,6 +174,12 @@ def test_a_decision_cannot_be_edited(crds: LocalCluster) -> None:
     [
         ("mro.spec.gates.ratio", "click-through rate"),
         ("mro.spec.gates.atMost", "baseline + 0.2pp"),
+        ("mro.spec.gates.drift.reference", "The shares sum to 100%"),
+        ("mro.spec.gates.value.promql", "one number for one revision"),
+        ("mro.spec.gates.for", "3 of 5"),
+        ("mro.spec.gates.mustSee", "lies beyond the limit"),
+        ("mro.spec.gates.minSamples", "observations of a drift"),
+        ("mro.spec.evaluation.falseRollbackRate", "all gates together"),
         ("mro.spec.steps.hold", "ready, measured and within its limits"),
         ("mro.status.gates", "known of each gate"),
         ("mrd.spec.action", "put all traffic back"),
@@ -198,14 +219,35 @@ def _offered(manifest: dict[str, Any], kind: str, text: str) -> None:
     """Write a text where its grammar is used."""
     spec = manifest["spec"]
     errors = spec["gates"][2]
+    value = {"name": "memory", "value": {"promql": 'max(a{namespace="{namespace}",pod=~"{pods}"})'}, "atMost": "512"}
+    drift = {"name": "scores", "drift": {"histogram": "scores"}, "atMost": "0.2"}
     if kind == "duration":
         spec["warmup"] = text
     elif kind == "percent":
         spec["evaluation"] = {"catastrophe": {"errorsAbove": text}}
+    elif kind == "risk":
+        spec["evaluation"] = {"falseRollbackRate": text}
     elif kind == "limit":
-        spec["gates"] = [errors | {"atMost": text}]
+        spec["gates"] = [value | {"atMost": text}]
+    elif kind == "looks":
+        spec["gates"] = [value | {"for": text}]
+    elif kind == "bucket":
+        spec["gates"] = [drift | {"drift": {"histogram": "scores", "reference": _with_bucket(text)}}]
     else:
         errors["ratio"] = {"bad": text, "total": text}
+
+
+def _with_bucket(bound: str) -> dict[str, str]:
+    return {bound: "0%", "1234": "0%", "+Inf": "100%"}
+
+
+def _taken(cluster: LocalCluster, manifests: list[dict[str, Any]]) -> list[bool]:
+    """Whether the API server takes each of many manifests."""
+    for number, manifest in enumerate(manifests):
+        manifest["metadata"]["name"] = f"text-{number}"
+    accepted, refused = _try(cluster, manifests)
+    assert len(accepted) + len(refused) == len(manifests)
+    return [f"text-{number}" in accepted for number in range(len(manifests))]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +255,10 @@ def _offered(manifest: dict[str, Any], kind: str, text: str) -> None:
     [
         ("duration", DURATIONS, parse_duration),
         ("percent", PERCENTS, parse_percent),
+        ("risk", RISKS, parse_risk),
         ("limit", LIMITS, parse_limit),
+        ("looks", LOOKS, parse_looks),
+        ("bucket", BUCKETS, lambda text: parse_reference(_with_bucket(text))),
         ("selector", SELECTORS, parse_selector),
     ],
 )
@@ -222,20 +267,32 @@ def test_the_api_server_and_the_parsers_accept_the_same(
 ) -> None:
     """What the server lets in the operator must be able to read; what it refuses, the operator never sees."""
     manifests = []
-    for number, text in enumerate(corpus):
+    for text in corpus:
         manifest = _read("ranker.yaml")
-        manifest["metadata"]["name"] = f"text-{number}"
         _offered(manifest, kind, text)
         manifests.append(manifest)
-    accepted, refused = _try(crds, manifests)
-    field_only = {  # refused for another rule of the field than its grammar: a time or a large share in a ratio
-        f"text-{number}"
-        for number in range(len(corpus))
-        if "the limit of a ratio is a share" in refused.get(f"text-{number}", "")
-    }
-    found = {text: f"text-{number}" in accepted | field_only for number, text in enumerate(corpus)}
-    assert found == corpus
+    assert dict(zip(corpus, _taken(crds, manifests), strict=True)) == corpus
     assert {text: _parses(parse, text) for text in corpus} == corpus
+
+
+@pytest.mark.parametrize("kind", sorted(FITTING))
+def test_the_api_server_accepts_the_limits_that_fit_a_kind_of_gate_and_no_others(crds: LocalCluster, kind: str) -> None:
+    """The same as `Gate.limit` does, which tests/unit/api asks."""
+    measured = {
+        "ratio": {"bad": 'q_total{code="500"}', "total": "q_total"},
+        "latency": {"histogram": "q_seconds"},
+        "drift": {"histogram": "scores"},
+        "value": {"promql": 'max(a{namespace="{namespace}",pod=~"{pods}"})'},
+        "report": {"configMap": "evaluation-{version}", "metric": "auc"},
+    }
+    manifests = []
+    for text in LIMITS:
+        gate = {"name": "checked", kind: measured[kind], "atMost": text}
+        manifest = _read("ranker.yaml")
+        manifest["spec"]["gates"] = [gate]
+        manifests.append(manifest)
+    taken = {text for text, good in zip(LIMITS, _taken(crds, manifests), strict=True) if good}
+    assert taken == FITTING[kind]
 
 
 def _parses(parse: Any, text: str) -> bool:

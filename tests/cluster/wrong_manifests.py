@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["DECISIONS", "DELETE", "ROLLOUTS", "UNKNOWN_FIELDS", "Wrong"]
+__all__ = ["DECISIONS", "DELETE", "RIGHT", "ROLLOUTS", "UNKNOWN_FIELDS", "Right", "Wrong"]
 
 DELETE: Final = object()
 """In an edit: take the field away."""
@@ -30,6 +30,16 @@ class Wrong:
     """What the refusal must say."""
 
 
+@dataclass(frozen=True)
+class Right:
+    """A manifest close to a wrong one, which must be accepted."""
+
+    name: str
+    """Also the object's name."""
+    edit: dict[str, Any]
+    """As in :class:`Wrong`."""
+
+
 _GATE: Final = "spec.gates.0"
 _CONTAINER: Final = "spec.workload.template.spec.containers.0"
 _API: Final = "spec.traffic.gatewayAPI"
@@ -44,6 +54,29 @@ def _ratio(**limits: Any) -> dict[str, Any]:
 def _latency(limit: dict[str, Any], **metric: Any) -> dict[str, Any]:
     """One gate on a latency, as an edit."""
     return {"spec.gates": [{"name": "p95", "latency": {"histogram": "q_seconds", **metric}, **limit}]}
+
+
+def _drift(limit: Any = "0.2", measure: str = "psi", **said: Any) -> dict[str, Any]:
+    """One gate on drift, as an edit; what is about the distribution itself goes below `drift`."""
+    below = {key: said.pop(key) for key in ("histogram", "reference") if key in said}
+    drift = {"histogram": "scores", "measure": measure} | below
+    return {"spec.gates": [{"name": "scores", "drift": drift, "atMost": limit, **said}]}
+
+
+_PROMQL: Final = 'max(memory_bytes{namespace="{namespace}",pod=~"{pods}"})'
+
+
+def _value(promql: str = _PROMQL, **said: Any) -> dict[str, Any]:
+    """One gate on a value, as an edit."""
+    limit = {} if "atMost" in said or "atLeast" in said else {"atMost": "17179869184"}
+    return {"spec.gates": [{"name": "memory", "value": {"promql": promql}, **limit, **said}]}
+
+
+def _report(config: str = "evaluation-{version}", key: str = "report.json", **said: Any) -> dict[str, Any]:
+    """One gate on a report, as an edit."""
+    limit = {} if "atMost" in said or "atLeast" in said else {"atLeast": "0.9"}
+    report = {"configMap": config, "key": key, "metric": "auc"}
+    return {"spec.gates": [{"name": "auc", "report": report, **limit, **said}]}
 
 
 def _selector(text: str) -> dict[str, Any]:
@@ -286,6 +319,294 @@ _GATES: Final = (
     ),
 )
 
+_DRIFT: Final = (
+    Wrong(
+        "drift-at-least",
+        {"spec.gates": [{"name": "scores", "drift": {"histogram": "scores"}, "atLeast": "0.2"}]},
+        "spec.gates[0]",
+        ("upper limit", 'atMost: "0.2"'),
+    ),
+    Wrong("drift-percent", _drift("20%"), "spec.gates[0].atMost", ("bare number", 'atMost: "0.2"')),
+    Wrong("drift-relative", _drift("baseline + 0.2"), "spec.gates[0].atMost", ("from the baseline", 'atMost: "0.2"')),
+    Wrong("drift-points", _drift("baseline + 0.2pp"), "spec.gates[0].atMost", ("bare number", 'atMost: "0.2"')),
+    Wrong("drift-nothing", _drift("0"), "spec.gates[0].atMost", ("beyond 0", 'atMost: "0.2"')),
+    Wrong("drift-negative", _drift("-0.2"), "spec.gates[0].atMost", ("bare number", 'atMost: "0.2"')),
+    Wrong("drift-number", _drift(0.2), "spec.gates[0].atMost", ("type string",)),
+    Wrong("ks-two", _drift("2", "ks"), "spec.gates[0].atMost", ("never above 1", 'atMost: "0.1"')),
+    Wrong("drift-measure", _drift("0.2", "kl"), "spec.gates[0].drift.measure", ("psi", "ks")),
+    Wrong("drift-buckets", _drift(histogram="scores_bucket"), "spec.gates[0].drift.histogram", ("leave _bucket out",)),
+    Wrong(
+        "drift-le", _drift(histogram='scores{le="1"}'), "spec.gates[0].drift.histogram", ("label le", "leave it out")
+    ),
+    Wrong(
+        "drift-namespace",
+        _drift(histogram='scores{namespace="b"}'),
+        "spec.gates[0].drift.histogram",
+        ("label namespace", "leave it out"),
+    ),
+    Wrong(
+        "reference-no-end",
+        _drift(reference={"0.5": "40%", "1": "60%"}),
+        "spec.gates[0].drift.reference",
+        ("last bucket is missing", '"+Inf"'),
+    ),
+    Wrong(
+        "reference-sum",
+        _drift(reference={"0.5": "40%", "+Inf": "100%"}),
+        "spec.gates[0].drift.reference",
+        ("must sum to 100%", "inside each bucket, not below it"),
+    ),
+    Wrong(
+        "reference-bare",
+        _drift(reference={"0.5": "0.4", "+Inf": "0.6"}),
+        "spec.gates[0].drift.reference[0.5]",
+        ("not a percentage", "25%"),
+    ),
+    Wrong(
+        "reference-words",
+        _drift(reference={"low": "40%", "+Inf": "60%"}),
+        "spec.gates[0].drift.reference",
+        ("upper bound of its bucket", '"0.5"'),
+    ),
+    Wrong(
+        "reference-one", _drift(reference={"+Inf": "100%"}), "spec.gates[0].drift.reference", ("at least 2 properties",)
+    ),
+)
+
+_VALUE_AND_REPORT: Final = (
+    Wrong(
+        "value-one-for-all",
+        _value('max(memory_bytes{namespace="{namespace}"})'),
+        "spec.gates[0].value.promql",
+        ("must name the revision", 'pod=~"{pods}"'),
+    ),
+    Wrong(
+        "value-any-namespace",
+        _value('max(memory_bytes{pod=~"{pods}"})'),
+        "spec.gates[0].value.promql",
+        ("must name the namespace", 'namespace="{namespace}"'),
+    ),
+    Wrong(
+        "value-placeholder",
+        _value(_PROMQL + ' * on() a{v="{version}"}'),
+        "spec.gates[0].value.promql",
+        ("unknown placeholder", "{revision}", "{pods}"),
+    ),
+    Wrong("value-empty", _value(""), "spec.gates[0].value.promql", ("at least 1 char",)),
+    Wrong("value-limit-unit", _value(atMost="16Gi"), "spec.gates[0].atMost", ("not a limit",)),
+    Wrong(
+        "value-two-readings",
+        _value(atMost="baseline + 5%"),
+        "spec.gates[0].atMost",
+        ("two readings", "100.2% of baseline"),
+    ),
+    Wrong(
+        "value-proven", _value(advanceOn="proven"), "spec.gates[0].advanceOn", ("proves nothing", "leave advanceOn out")
+    ),
+    Wrong(
+        "value-identity",
+        _value(identity={"by": "service"}),
+        "spec.gates[0].identity",
+        ("leave it out", "query names the revision"),
+    ),
+    Wrong(
+        "value-labels-within",
+        _value(labelsWithin="1m"),
+        "spec.gates[0].labelsWithin",
+        ("labelsWithin is for ratios", "leave it out"),
+    ),
+    Wrong(
+        "value-must-see",
+        _value(mustSee="18179869184"),
+        "spec.gates[0].mustSee",
+        ("ratios and latencies", "leave it out"),
+    ),
+    Wrong("for-upside-down", _value(**{"for": "5 of 3"}), "spec.gates[0].for", ("smaller number first", "3 of 5")),
+    Wrong("for-duration", _value(**{"for": "5m"}), "spec.gates[0].for", ("not a number of looks", "3 of 5")),
+    Wrong(
+        "for-ratio",
+        _ratio(atMost="1%", **{"for": "3 of 5"}),
+        "spec.gates[0].for",
+        ("for is for a value", "leave it out"),
+    ),
+    Wrong("for-drift", _drift(**{"for": "3 of 5"}), "spec.gates[0].for", ("for is for a value", "leave it out")),
+    Wrong("report-percent", _report(atLeast="90%"), "spec.gates[0]", ("without a unit", "0.9")),
+    Wrong("report-ms", _report(atMost="200ms"), "spec.gates[0]", ("without a unit", "the unit of the report")),
+    Wrong("report-points", _report(atLeast="baseline - 2pp"), "spec.gates[0]", ("without a unit", "baseline - 0.02")),
+    Wrong(
+        "report-constant",
+        _report("evaluation"),
+        "spec.gates[0].report.configMap",
+        ("must contain {version} or {revision}", "evaluation-{version}"),
+    ),
+    Wrong(
+        "report-name",
+        _report("Evaluation of {version}"),
+        "spec.gates[0].report.configMap",
+        ("not the name of a ConfigMap", "evaluation-{version}"),
+    ),
+    Wrong("report-key", _report(key="reports/auc"), "spec.gates[0].report.key", ("not a key", "report.json")),
+    Wrong(
+        "report-identity",
+        _report(identity={"by": "label", "label": "model_revision"}),
+        "spec.gates[0].identity",
+        ("leave it out", "report its version"),
+    ),
+    Wrong(
+        "report-and-ratio", _report(ratio={"bad": 'a{c="5"}', "total": "a"}), "spec.gates[0]", ("exactly one of ratio",)
+    ),
+    Wrong(
+        "report-labels-within",
+        _report(labelsWithin="0s"),
+        "spec.gates[0].labelsWithin",
+        ("labelsWithin is for ratios",),
+    ),
+)
+
+_SEEING: Final = (
+    Wrong(
+        "must-see-limit",
+        _ratio(atMost="1%", mustSee="1%"),
+        "spec.gates[0].mustSee",
+        ("not beyond the limit", "above atMost"),
+    ),
+    Wrong("must-see-inside", _ratio(atMost="0.01", mustSee="0.5%"), "spec.gates[0].mustSee", ("not beyond the limit",)),
+    Wrong(
+        "must-see-side",
+        _ratio(atMost="baseline + 0.2pp", mustSee="baseline - 2pp"),
+        "spec.gates[0].mustSee",
+        ("not beyond the limit", "worse than the limit"),
+    ),
+    Wrong(
+        "must-see-better",
+        {f"{_GATE}.mustSee": "101% of baseline"},
+        "spec.gates[0].mustSee",
+        ("not beyond the limit", "below atLeast"),
+    ),
+    Wrong(
+        "must-see-faster",
+        _latency({"atMost": "0.2s", "mustSee": "150ms"}),
+        "spec.gates[0].mustSee",
+        ("not beyond the limit",),
+    ),
+    Wrong("must-see-time", _ratio(atMost="1%", mustSee="200ms"), "spec.gates[0].mustSee", ("a share, not a time",)),
+    Wrong(
+        "must-see-share",
+        _latency({"atMost": "200ms", "mustSee": "5%"}),
+        "spec.gates[0].mustSee",
+        ("a time or relative", "110% of baseline"),
+    ),
+    Wrong(
+        "must-see-readings",
+        _ratio(atMost="1%", mustSee="baseline + 2%"),
+        "spec.gates[0].mustSee",
+        ("two readings", "baseline + 0.2pp"),
+    ),
+    Wrong("must-see-200", _ratio(atMost="1%", mustSee="200%"), "spec.gates[0]", ("at most 1 or 100%",)),
+    Wrong("must-see-drift", _drift(mustSee="0.4"), "spec.gates[0].mustSee", ("ratios and latencies", "leave it out")),
+    Wrong(
+        "limit-bare-difference",
+        _ratio(atMost="baseline + 0.2"),
+        "spec.gates[0]",
+        ("two readings", "baseline + 0.2pp", "baseline + 20pp"),
+    ),
+    Wrong("limit-negative", _ratio(atMost="-0.01"), "spec.gates[0]", ("a share", "1%")),
+    Wrong("latency-difference", _latency({"atMost": "baseline + 0.05"}), "spec.gates[0].atMost", ("110% of baseline",)),
+    Wrong(
+        "rate-nothing",
+        {"spec.evaluation": {"falseRollbackRate": "0%"}},
+        "spec.evaluation.falseRollbackRate",
+        ("at least 0.01%", "at most 20%"),
+    ),
+    Wrong(
+        "rate-half",
+        {"spec.evaluation": {"falseRollbackRate": "50%"}},
+        "spec.evaluation.falseRollbackRate",
+        ("at least 0.01%", "at most 20%"),
+    ),
+    Wrong(
+        "rate-bare",
+        {"spec.evaluation": {"falseRollbackRate": "0.01"}},
+        "spec.evaluation.falseRollbackRate",
+        ("not a percentage", "1%"),
+    ),
+    Wrong(
+        "breach-time-negative",
+        {"spec.evaluation": {"minBreachTime": "-30s"}},
+        "spec.evaluation.minBreachTime",
+        ("not a duration", "30s"),
+    ),
+)
+
+_EFFECTS: Final = (
+    Wrong(
+        "undecided-not-required",
+        _ratio(atMost="1%", required=False, onUndecided="rollback"),
+        "spec.gates[0].onUndecided",
+        ("required: false", "make the gate required"),
+    ),
+    Wrong(
+        "advance-not-required",
+        _ratio(atMost="1%", required=False, onUndecided="advance"),
+        "spec.gates[0].onUndecided",
+        ("required: false", "leave onUndecided out"),
+    ),
+    Wrong(
+        "undecided-without-end",
+        _ratio(atMost="1%", onUndecided="advance"),
+        "spec.gates[0].onUndecided",
+        ("give maxHold",),
+    ),
+    Wrong(
+        "undecided-warns",
+        _ratio(atMost="1%", onBreach="warn", maxHold="6h", onUndecided="rollback"),
+        "spec.gates[0].onUndecided",
+        ("onUndecided: pause or advance",),
+    ),
+    Wrong(
+        "undecided-unknown",
+        _ratio(atMost="1%", maxHold="6h", onUndecided="fail"),
+        "spec.gates[0].onUndecided",
+        ("pause", "advance", "rollback"),
+    ),
+    Wrong(
+        "hold-not-required",
+        _ratio(atMost="1%", required=False, maxHold="6h"),
+        "spec.gates[0].maxHold",
+        ("holds no step", "leave maxHold out"),
+    ),
+    Wrong("hold-nothing", _ratio(atMost="1%", maxHold="0s"), "spec.gates[0].maxHold", ("too short", "at least 1s")),
+    Wrong("max-hold-days", _ratio(atMost="1%", maxHold="7d"), "spec.gates[0].maxHold", ("not a duration", "168h")),
+    Wrong(
+        "proven-not-required",
+        _ratio(atMost="1%", required=False, advanceOn="proven"),
+        "spec.gates[0].advanceOn",
+        ("holds no step", "leave advanceOn out"),
+    ),
+    Wrong(
+        "proven-warns",
+        _ratio(atMost="1%", onBreach="warn", advanceOn="proven"),
+        "spec.gates[0].advanceOn",
+        ("only warns", "onBreach: pause"),
+    ),
+    Wrong(
+        "advance-unknown", _ratio(atMost="1%", advanceOn="passed"), "spec.gates[0].advanceOn", ("notBreached", "proven")
+    ),
+    Wrong(
+        "breach-unknown", _ratio(atMost="1%", onBreach="alert"), "spec.gates[0].onBreach", ("rollback", "pause", "warn")
+    ),
+    Wrong("required-words", _ratio(atMost="1%", required="no"), "spec.gates[0].required", ("type boolean",)),
+    Wrong("mode-unknown", {"spec.mode": "dryRun"}, "spec.mode", ("enforce", "observe")),
+    Wrong("holdback-half", {"spec.baselineHoldback": 50}, "spec.baselineHoldback", ("less than or equal to 5",)),
+    Wrong("holdback-percent", {"spec.baselineHoldback": "5%"}, "spec.baselineHoldback", ("type integer",)),
+    Wrong(
+        "holdback-no-step",
+        {"spec.baselineHoldback": 5, "spec.steps": [{"weight": 50, "hold": "1h"}]},
+        "spec.baselineHoldback",
+        ("step of weight 100", "leave baselineHoldback out"),
+    ),
+)
+
 _REST: Final = (
     Wrong("identity-unknown", _identity(by="pod"), "spec.gates[0].identity.by", ("podName", "podLabel", "service")),
     Wrong("identity-no-label", _identity(by="label"), "spec.gates[0].identity", ("give label",)),
@@ -334,8 +655,55 @@ _REST: Final = (
     Wrong("paused-words", {"spec.paused": "yes please"}, "spec.paused", ("type boolean",)),
 )
 
-ROLLOUTS: Final = (*_MODEL, *_WORKLOAD, *_TRAFFIC, *_STEPS, *_LIMITS, *_GATES, *_REST)
+ROLLOUTS: Final = (
+    *_MODEL,
+    *_WORKLOAD,
+    *_TRAFFIC,
+    *_STEPS,
+    *_LIMITS,
+    *_GATES,
+    *_DRIFT,
+    *_VALUE_AND_REPORT,
+    *_SEEING,
+    *_EFFECTS,
+    *_REST,
+)
 """Wrong ModelRollouts."""
+
+RIGHT: Final = (
+    Right("right-drift", _drift("0.2")),
+    Right("right-ks", _drift("0.1", "ks", advanceOn="proven", identity={"by": "podLabel"})),
+    Right("right-reference", _drift(reference={"1e-05": "33.3%", "-0.5": "33.3%", "+Inf": "33.3%"})),
+    Right("right-value", _value()),
+    Right("right-value-negative", _value(atLeast="-40", **{"for": "1 of 1"})),
+    Right("right-value-difference", _value(atMost="baseline + 12", **{"for": "99 of 99"}, maxHold="6h")),
+    Right("right-value-relative", _value(atMost="110% of baseline + 5", **{"for": "9 of 10"})),
+    Right("right-value-time", _value(atMost="200ms")),
+    Right("right-value-share", _value(atMost="95%")),
+    Right("right-value-points", _value(atMost="baseline + 0.2pp")),
+    Right("right-value-quantifier", _value('sum(a{namespace="{namespace}",pod=~"{pods}",code=~"5[0-9]{2}"})')),
+    Right("right-value-revision", _value('sum(a{namespace="{namespace}",model_revision="{revision}"})')),
+    Right("right-report", _report()),
+    Right("right-report-relative", _report("eval-{revision}", "auc_2026.json", atLeast="98% of baseline")),
+    Right("right-report-difference", _report(atLeast="baseline - 0.02", advanceOn="proven")),
+    Right("right-report-size", _report("{version}", atMost="17179869184")),
+    Right("right-must-see", _ratio(atMost="baseline + 0.2pp", mustSee="baseline + 2pp")),
+    Right("right-must-see-mixed", _ratio(atMost="baseline + 0.2pp", mustSee="5%")),
+    Right("right-must-see-some", _ratio(atMost="110% of baseline", mustSee="baseline + 1pp")),
+    Right("right-must-see-lower", {f"{_GATE}.mustSee": "90% of baseline"}),
+    Right("right-must-see-slower", _latency({"atMost": "200ms", "mustSee": "0.25s"})),
+    Right("right-must-see-relative", _latency({"atMost": "110% of baseline", "mustSee": "130% of baseline"})),
+    Right("right-not-required", _ratio(atMost="1%", required=False, onBreach="rollback")),
+    Right("right-warn", _ratio(atMost="1%", required=False, onBreach="warn")),
+    Right("right-undecided", _ratio(atMost="1%", advanceOn="proven", maxHold="6h", onUndecided="rollback")),
+    Right("right-advance", _ratio(atMost="1%", onBreach="pause", maxHold="6h", onUndecided="advance")),
+    Right("right-rate-low", {"spec.evaluation": {"falseRollbackRate": "0.01%"}}),
+    Right("right-rate-high", {"spec.evaluation": {"falseRollbackRate": "20%"}}),
+    Right("right-no-breach-time", {"spec.evaluation": {"minBreachTime": "0s"}}),
+    Right("right-holdback", {"spec.baselineHoldback": 5}),
+    Right("right-observe", {"spec.mode": "observe"}),
+)
+"""Manifests that are right, though each looks a little like a wrong one."""
 
 UNKNOWN_FIELDS: Final = (
     Wrong("typo-gate", {"spec.gate": []}, "spec.gate", ("unknown field",)),

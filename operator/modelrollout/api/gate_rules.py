@@ -1,7 +1,7 @@
 """What a gate may say, as CEL that the API server checks: everything wrong that can be known before the first look.
 
-A rule never speaks about a text that is wrong by its own grammar (the field has said so already), and never about a
-gate without exactly one kind: one mistake gets one answer.
+One mistake should get one answer: a rule never speaks about a text that is wrong by its own grammar, because the field
+has said so already.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ _LIMITS: Final = (
 
 _MUST_SEE_RULES: Final = (
     rule(
-        "!has(self.mustSee) || has(self.ratio) || has(self.latency)",
+        "!has(self.mustSee) || !(has(self.drift) || has(self.value) || has(self.report))",
         "mustSee is for ratios and latencies: leave it out",
         field_path=".mustSee",
     ),
@@ -195,12 +195,12 @@ _MUST_SEE_RULES: Final = (
 
 _ONLY_FOR: Final = (
     rule(
-        "!has(self.labelsWithin) || has(self.ratio)",
+        "!has(self.labelsWithin) || !(has(self.latency) || has(self.drift) || has(self.value) || has(self.report))",
         "labelsWithin is for ratios: leave it out",
         field_path=".labelsWithin",
     ),
     rule(
-        "!has(self.__for__) || has(self.value)",
+        "!has(self.__for__) || !(has(self.ratio) || has(self.latency) || has(self.drift) || has(self.report))",
         "for is for a value, which has no statistics: leave it out (other gates know by their samples when they know)",
         field_path=".for",
     ),
@@ -219,14 +219,14 @@ _ONLY_FOR: Final = (
 
 _EFFECTS: Final = (
     rule(
-        "self.onUndecided == 'pause' || has(self.maxHold)",
+        "!self.required || self.onUndecided == 'pause' || has(self.maxHold)",
         "onUndecided acts at the end of maxHold: give maxHold too, like 6h",
         field_path=".onUndecided",
     ),
     rule(
-        "self.required || self.onUndecided != 'rollback'",
-        "a gate with required: false may stay undecided, so that cannot roll back: leave onUndecided out, or make the "
-        "gate required",
+        "self.required || self.onUndecided == 'pause'",
+        "a gate with required: false may stay undecided, so nothing follows from that: leave onUndecided out, or make "
+        "the gate required",
         field_path=".onUndecided",
     ),
     rule(
