@@ -351,7 +351,8 @@ class Gate(ApiModel):
             )
 
     def _read(self, field: str, text: str) -> Limit:
+        kind = self.kind
         try:
-            return parse_limit(text, kind=self.kind)
+            return parse_limit(text, kind=kind)
         except ValueError as error:
             raise ValueError(f"gate {self.name}: {field}: {error}") from error

@@ -66,6 +66,11 @@ def test_a_limit_that_cannot_be_read_is_refused_with_the_remedy(kind: str, said:
         assert _gate(kind, **said).limit
 
 
+def test_a_gate_without_a_kind_says_so_once() -> None:
+    with pytest.raises(ValueError, match=r"^gate checked: give exactly one of ratio, .*, not none$"):
+        assert Gate.model_validate({"name": "checked", "atMost": "1%"}).limit
+
+
 def test_a_ks_distance_is_below_one() -> None:
     said = {"name": "checked", "drift": {"histogram": "scores", "measure": "ks"}}
     assert Gate.model_validate({**said, "atMost": "0.1"}).limit.offset == pytest.approx(0.1)
