@@ -71,8 +71,7 @@ class Recording:
             whole = np.isfinite(values[0])
             for value in values[1:]:
                 whole = whole & np.isfinite(value)
-            for total, value in zip(sums, values, strict=True):
-                total += np.where(whole, value, 0.0)
+            sums = [total + np.where(whole, value, 0.0) for total, value in zip(sums, values, strict=True)]
             seen |= whole
         return [np.where(seen, total, np.nan) for total in sums]
 
