@@ -29,8 +29,8 @@ from modelrollout.gates.eprocess import Array
 __all__ = ["UNKNOWN", "between_halves", "dispersion", "within_series"]
 
 UNKNOWN: Final = 4.5
-"""κ²·Δt in seconds that is assumed of a service of which nothing is known: a coefficient of variation of 0.55 in each
-interval of 15 s."""
+"""κ²·Δt in seconds that is assumed, to begin with, of a service of which nothing is known: a coefficient of variation
+of 0.55 in each interval of 15 s. It fades as the rollout itself teaches (docs/statistics.md says what that costs)."""
 _BATCHES: Final = (1, 4, 16, 64)
 _FEWEST: Final = 6
 _SIGNIFICANT: Final = 2.0
@@ -71,8 +71,7 @@ def within_series(n: Array, x: Array, seconds: float, *, good: bool = False) -> 
     event = _event_share(n, x, good)
     for size in _BATCHES:
         m, y = _batched(n, size), _batched(x, size)
-        triples = len(m) // 3
-        m, y = m[: 3 * triples].reshape(triples, 3), y[: 3 * triples].reshape(triples, 3)
+        m, y = _triples(m), _triples(y)
         seen = (m > 0.0).all(axis=1)
         if seen.sum() < _FEWEST or event <= 0.0:
             continue
@@ -80,8 +79,15 @@ def within_series(n: Array, x: Array, seconds: float, *, good: bool = False) -> 
         rate = y / m
         bend = np.square(rate[:, 0] - 2.0 * rate[:, 1] + rate[:, 2]) / 3.0
         spread = (1.0 / m[:, 0] + 4.0 / m[:, 1] + 1.0 / m[:, 2]) / 3.0
-        found = max(found, _excess(bend, spread, size, n, x, event))
+        found = max(found, _excess(bend, spread, size, n, x, event, repeated=3.0, doubt=2.0))
     return found * seconds
+
+
+def _triples(values: Array) -> Array:
+    """Every three successive values; each value is in up to three of them."""
+    if len(values) < 3:
+        return np.zeros((0, 3))
+    return np.stack([values[:-2], values[1:-1], values[2:]], axis=1)
 
 
 def _event_share(n: Array, x: Array, good: bool) -> float:
@@ -95,14 +101,17 @@ def _batched(values: Array, size: int) -> Array:
     return np.asarray(values[: count * size].reshape(count, size).sum(axis=1))
 
 
-def _excess(squares: Array, spread: Array, size: int, n: Array, x: Array, event: float) -> float:
+def _excess(
+    squares: Array, spread: Array, size: int, n: Array, x: Array, event: float, *, repeated: float = 1.0, doubt: float = 1.0
+) -> float:
     """κ² of one interval, a standard error above its estimate, from squared differences of batches; 0 when it is not
-    significant. ``spread``: what a binomial of variance 1 would give each square."""
+    significant. ``spread``: what a binomial of variance 1 would give each square; ``repeated``: how often each batch is
+    used."""
     bad = float(x.sum()) / float(n.sum())
     weights = 1.0 / spread
     over = squares - bad * (1.0 - bad) * spread
     mean = float(np.average(over, weights=weights))
-    error = math.sqrt(float(np.square(weights * (over - mean)).sum())) / float(weights.sum())
+    error = math.sqrt(repeated * float(np.square(weights * (over - mean)).sum())) / float(weights.sum())
     if mean <= _SIGNIFICANT * error:
         return 0.0
-    return size * (mean + error) / (2.0 * event * event)
+    return size * (mean + doubt * error) / (2.0 * event * event)

@@ -28,8 +28,9 @@ _LARGEST_WIDTH: Final = 64
 
 def pack(state: State, histograms: Sequence[Histogram]) -> str:
     """The state of one run, and histograms."""
-    numbers = np.concatenate([np.asarray(getattr(state, field.name))[0].ravel() for field in fields(state)])
-    parts = [_VERSION, str(state.shifts.shape[1]), _encode(numbers.astype("<f8").tobytes())]
+    arrays = [np.asarray(getattr(state, field.name))[0] for field in fields(state)]
+    raw = b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays)
+    parts = [_VERSION, str(state.shifts.shape[1]), _encode(raw)]
     for histogram in histograms:
         parts.append(_encode(struct.pack(f"<{2 * len(histogram.bounds)}d", *histogram.bounds, *histogram.counts)))
     return ":".join(parts)
@@ -49,20 +50,22 @@ def unpack(text: str) -> tuple[State, list[Histogram]]:
         raise ValueError("not the state of a sequential test")
     blank = sequential.start(1, shifts=np.zeros(int(width)))
     body, *others = rest.split(":")
-    numbers = np.frombuffer(_decode(body), dtype="<f8")
-    shapes = [np.asarray(getattr(blank, field.name)).shape for field in fields(blank)]
-    if len(numbers) != sum(int(np.prod(shape)) for shape in shapes) or len(others) != 3:
+    raw = _decode(body)
+    arrays = {field.name: np.asarray(getattr(blank, field.name)) for field in fields(blank)}
+    if len(raw) != sum(array.nbytes for array in arrays.values()) or len(others) != 3:
         raise ValueError("the state of a sequential test has another length")
     state, at = {}, 0
-    for field, shape in zip(fields(blank), shapes, strict=True):
-        size = int(np.prod(shape))
-        state[field.name] = numbers[at : at + size].reshape(shape).astype(np.float64)
-        at += size
+    for name, array in arrays.items():
+        read = np.frombuffer(raw, dtype=array.dtype.newbyteorder("<"), count=array.size, offset=at)
+        state[name] = read.reshape(array.shape).astype(array.dtype)
+        at += array.nbytes
     return State(**state), [_histogram(other) for other in others]
 
 
 def _histogram(text: str) -> Histogram:
     raw = _decode(text)
+    if len(raw) % 16:
+        raise ValueError("not the state of a sequential test")
     numbers = struct.unpack(f"<{len(raw) // 8}d", raw)
     half = len(numbers) // 2
     return Histogram(numbers[:half], numbers[half:])
@@ -77,6 +80,4 @@ def _decode(text: str) -> bytes:
         raw = base64.b85decode(text)
     except (ValueError, binascii.Error) as error:
         raise ValueError("not the state of a sequential test") from error
-    if len(raw) % 8:
-        raise ValueError("not the state of a sequential test")
     return raw

@@ -34,6 +34,7 @@ _LEAN: Final = 2.0
 _PROCESS_PART: Final = 0.6
 _LOOKS_PART: Final = 0.3
 _SHOWN_ALPHA: Final = 0.05
+_FEWEST_INTERVALS: Final = 60
 _EMPTY: Final = Histogram((), ())
 
 
@@ -53,9 +54,10 @@ def budget(rate: float, gates: int, steps: int) -> Budget:
 @dataclass(frozen=True, slots=True)
 class History:
     """What the baseline's past teaches before the first interval: its noise floor (κ²·Δt in seconds, None when
-    unknown), and its recent requests and bad ones, fading."""
+    unknown; ``split``: from two halves of its pods), and its recent requests and bad ones, fading."""
 
     floor: float | None = None
+    split: bool = True
     requests: float = 0.0
     bad: float = 0.0
 
@@ -125,7 +127,7 @@ class RateTest:
     def start(self) -> RateState:
         """A state before the first interval."""
         past = self.history
-        return RateState(sequential.start(1, floor=past.floor, requests=past.requests, bad=past.bad))
+        return RateState(sequential.start(1, floor=past.floor, split=past.split, requests=past.requests, bad=past.bad))
 
     def fold(self, state: RateState, interval: Interval, *, judged: bool = True) -> RateState:
         """The state after one more interval.
@@ -352,14 +354,13 @@ def _learn(test: RateTest, intervals: Sequence[Interval]) -> History:
     whole = [_bad_of(test, interval.baseline) for interval in intervals]
     n = np.array([counts.total for counts in whole])
     x = np.array([counts.bad for counts in whole])
-    if len(intervals) < 30 or n.sum() <= 0.0:
-        floor = None
-    else:
-        floor = _floor_from_halves(test, intervals)
-        if floor is None:
-            floor = noise.within_series(n, x, test.seconds, good=test.good)
     fading = sequential.MEMORY ** np.arange(len(n))[::-1]
-    return History(floor, float((n * fading).sum()), float((x * fading).sum()))
+    requests, bad = float((n * fading).sum()), float((x * fading).sum())
+    if len(intervals) < _FEWEST_INTERVALS or requests <= 0.0:
+        return History(None, False, requests, bad)
+    split = _floor_from_halves(test, intervals)
+    floor = noise.within_series(n, x, test.seconds, good=test.good) if split is None else split
+    return History(floor, split is not None, requests, bad)
 
 
 def _floor_from_halves(test: RateTest, intervals: Sequence[Interval]) -> float | None:

@@ -57,9 +57,14 @@ _FEWEST_OF_BASELINE: Final = 5.0
 _FEWEST_EVENTS_FOR_LOOK: Final = 20.0
 _LARGEST_LOG: Final = 250.0
 _CANDIDATE_PRIOR: Final = 50.0
-_LESSONS: Final = (1, 8)
-"""Batch lengths, in intervals, over which a rollout without history learns its noise floor."""
-_PRIOR_LESSONS: Final = 6.0
+_LESSONS: Final = (1, 4, 16)
+"""Batch lengths, in intervals, over which a rollout learns what noise there is between its arms."""
+_DOUBT: Final = 2.0
+"""Standard errors by which what a rollout has learnt is raised."""
+_FEWEST_PAIRS: Final = 8.0
+_FADING: Final = 64.0
+SPLIT: Final = 2.0
+SERIES: Final = 1.0
 _GUARD: Final = Line(1.0, 0.0)
 
 
@@ -127,9 +132,9 @@ class State:
     step: Array
     """Since the step began: nc, xc, nb, xb, Σ D/v, Σ 1/v, and how many intervals were judged."""
     floor: Array
-    """κ²·Δt in seconds from history; negative when there is none and the rollout itself has to teach it."""
-    lessons: Array
-    """What it has taught, for each batch length; see :func:`_learn`."""
+    """κ²·Δt in seconds from history, and where it is from: SPLIT, SERIES, or 0 when there is none."""
+    lessons: NDArray[np.float32]
+    """What the rollout itself has taught of it; see :func:`_learn`. Single precision is enough and half as long."""
     beyond: Array
     """1 where the limit was ever found broken, by the process or by a planned look."""
 
@@ -148,19 +153,23 @@ def start(
     runs: int,
     *,
     floor: Array | float | None = None,
+    split: bool = True,
     requests: Array | float = 0.0,
     bad: Array | float = 0.0,
     shifts: Array | None = None,
 ) -> State:
     """A state before the first interval.
 
-    ``floor``: κ²·Δt from history, None when there is none; ``requests`` and ``bad``: what history says of the
+    ``floor``: κ²·Δt from history, None when there is none; ``split``: whether halves of the baseline were compared;
+    ``requests`` and ``bad``: what history says of the
     baseline's rate (fading, in requests); ``shifts``: the bets, when they are known already.
     """
     zeros = np.zeros
     memory = zeros((runs, 4))
     memory[:, 0], memory[:, 1] = requests, bad
-    floors = np.broadcast_to(np.asarray(-1.0 if floor is None else floor, dtype=np.float64), (runs,)).copy()
+    floors = zeros((runs, 2))
+    floors[:, 0] = 0.0 if floor is None else floor
+    floors[:, 1] = 0.0 if floor is None else SPLIT if split else SERIES
     width = BETS if shifts is None else shifts.shape[-1]
     made = zeros((runs, width)) if shifts is None else np.broadcast_to(shifts, (runs, width)).copy()
     return State(
@@ -175,7 +184,7 @@ def start(
         sums=zeros((runs, 6)),
         step=zeros((runs, 7)),
         floor=floors,
-        lessons=zeros((runs, len(_LESSONS), 9)),
+        lessons=zeros((runs, len(_LESSONS), 16), dtype=np.float32),
         beyond=zeros(runs),
     )
 
@@ -185,9 +194,8 @@ def fold(state: State, design: Design, slot: Slot, judged: Mask | None = None) -
     runs = len(state.strata)
     mask = np.ones(runs, dtype=np.bool_) if judged is None else judged
     counts = np.stack([slot.nc, slot.xc, slot.yc, slot.nb, slot.xb, np.ones(runs)], axis=1)
-    lessons = _learn(state, slot)
-    taught = replace(state, lessons=lessons, memory=_remembered(state.memory, counts * [0, 0, 0, 1, 1, 1]))
-    filled = replace(state, lessons=lessons, pending=state.pending + counts)
+    taught = replace(state, memory=_remembered(state.memory, counts * [0, 0, 0, 1, 1, 1]))
+    filled = replace(state, pending=state.pending + counts)
     pending = filled.pending
     enough = pending[:, 0] >= 1.0
     if design.line.relative or design.guard:
@@ -238,8 +246,7 @@ def log_against_line(state: State) -> Array:
 
 def floor_of(state: State, design: Design) -> Array:
     """κ²·Δt in seconds as it is believed now."""
-    share = (state.memory[:, 1] + _PSEUDO) / (state.memory[:, 0] + 2.0 * _PSEUDO)
-    return _floor(state, design, share)
+    return _floor(state, design)
 
 
 def log_proof(state: State) -> Array:
@@ -272,9 +279,10 @@ def _close(state: State, design: Design) -> State:
     if not usable.any():
         return emptied.rows(pending[:, 5] > 0.0, state)
     share = (memory[:, 1] + _PSEUDO) / (memory[:, 0] + 2.0 * _PSEUDO)
-    floor = _floor(state, design, share) / (np.maximum(pending[:, 5], 1.0) * design.seconds)
+    lessons = state.lessons if (state.floor[:, 1] == SPLIT).all() else _learn(state, design, pending, usable)
+    floor = _floor(replace(state, lessons=lessons), design) / (np.maximum(pending[:, 5], 1.0) * design.seconds)
     shifts = _bets(state, design, share, floor)
-    judged = _judge(replace(emptied, shifts=shifts), design, pending, share, floor)
+    judged = _judge(replace(emptied, shifts=shifts, lessons=lessons), design, pending, share, floor)
     found = log_breach(judged, design) >= math.log(1.0 / design.alpha)
     judged = replace(judged, beyond=np.maximum(judged.beyond, found.astype(np.float64)))
     return judged.rows(usable, emptied).rows(pending[:, 5] > 0.0, state)
@@ -314,7 +322,7 @@ def _judge(state: State, design: Design, pending: Array, share: Array, floor: Ar
             nc, xc, nb, xb, line=_GUARD, share=p, phi_c=phi_c, phi_b=phi_b, shifts=state.shifts
         )
         worse = np.minimum((worse + mass[:, None]) * np.exp(np.minimum(guard, most)), math.exp(_LARGEST_LOG))
-    summed = _sum_up(state, design, pending, share, floor)
+    summed = _sum_up(state, design, pending, floor)
     return replace(
         summed,
         breach=breach,
@@ -338,9 +346,11 @@ def _stake(state: State, design: Design) -> tuple[Array, Array]:
     return mass, state.spent + mass
 
 
-def _sum_up(state: State, design: Design, pending: Array, share: Array, floor: Array) -> State:
+def _sum_up(state: State, design: Design, pending: Array, floor: Array) -> State:
     """Add one stratum to the sums for looks and for people."""
     nc, xc, nb, xb = pending[:, 0], pending[:, 1], pending[:, 3], pending[:, 4]
+    requests, bad = state.memory[:, 0] - nb, state.memory[:, 1] - xb
+    share = (bad + 1.0) / (requests + 2.0)
     base = np.clip(design.line.factor * share + design.line.offset, 1e-9, 1.0 - 1e-9)
     own = (state.memory[:, 3] - xc + _CANDIDATE_PRIOR * base) / (state.memory[:, 2] - nc + _CANDIDATE_PRIOR)
     own = np.clip(own, 1e-6, 1.0 - 1e-6)
@@ -385,46 +395,79 @@ def _bets(state: State, design: Design, share: Array, floor: Array) -> Array:
     return np.asarray(np.where(made[:, None], state.shifts, fresh))
 
 
-def _learn(state: State, slot: Slot) -> Array:
-    """What one interval of the baseline teaches a rollout without history about its noise: squared differences of
-    successive batches. For each length: (requests, bad) of the batch before, of this one, its age, then the number of
-    pairs, Σ weight, Σ weight·excess, Σ (weight·excess)²."""
-    if (state.floor >= 0.0).all():
-        return state.lessons
-    lessons = state.lessons.copy()
-    total = state.memory[:, 0]
-    share = np.where(total > 0.0, state.memory[:, 1] / np.maximum(total, 1.0), 0.0)
+def _learn(state: State, design: Design, pending: Array, where: Mask) -> NDArray[np.float32]:
+    """What one stratum teaches about noise: squared differences, from batch to batch, of the arms' rates, each measured
+    in its own mean. For each batch length: counts (nc, xc, nb, xb) and age of this batch; of the one before the arms'
+    difference, the baseline's rate, and the binomial variances of both; then the number of pairs, and Σ weight,
+    Σ weight·excess, Σ (weight·excess)² of the arms' difference and of the baseline alone.
+
+    A constant effect cancels in the arms' difference, and so does what hits both arms at once; in the baseline alone
+    the latter does not.
+    """
+    lessons = state.lessons.astype(np.float64)
     for row, size in enumerate(_LESSONS):
         one = lessons[:, row]
-        one[:, 2] += slot.nb
-        one[:, 3] += slot.xb
-        one[:, 4] += 1.0
-        full = (one[:, 4] >= size) & (one[:, 2] > 0.0)
-        pair = full & (one[:, 0] > 0.0)
+        one[:, :5] += np.where(where[:, None], pending[:, [0, 1, 3, 4, 5]], 0.0)
+        full = (one[:, 4] >= size) & (one[:, 0] > 0.0) & (one[:, 2] > 0.0)
+        if not full.any():
+            continue
         with np.errstate(divide="ignore", invalid="ignore"):
-            spread = 1.0 / one[:, 0] + 1.0 / one[:, 2]
-            over = np.square(one[:, 1] / one[:, 0] - one[:, 3] / one[:, 2]) - share * (1.0 - share) * spread
-            told = np.stack([np.ones_like(spread), 1.0 / spread, over / spread, np.square(over / spread)], axis=1)
-        one[:, 5:9] += np.where(pair[:, None], told, 0.0)
-        one[:, 0:2] = np.where(full[:, None], np.where(pair[:, None], 0.0, one[:, 2:4]), one[:, 0:2])
-        one[:, 2:5] = np.where(full[:, None], 0.0, one[:, 2:5])
-    return lessons
+            now = _in_own_mean(state, design, one)
+            between = _excess(now[:, 0], one[:, 5], now[:, 2] + now[:, 3], one[:, 7] + one[:, 8])
+            alone = _excess(now[:, 1], one[:, 6], now[:, 3], one[:, 8])
+            told = np.stack([np.ones_like(between[0]), *between, *alone], axis=1)
+        pair = full & (one[:, 8] > 0.0)
+        one[:, 9:16] += np.where(pair[:, None], np.nan_to_num(told), 0.0)
+        one[:, 5:9] = np.where(full[:, None], now, one[:, 5:9])
+        one[:, :5] = np.where(full[:, None], 0.0, one[:, :5])
+    return lessons.astype(np.float32)
 
 
-def _floor(state: State, design: Design, share: Array) -> Array:
-    """κ²·Δt in seconds as it is believed now."""
-    unknown = state.floor < 0.0
-    if not unknown.any():
-        return state.floor
-    event = np.maximum(1.0 - share if design.good else share, 1e-6)
-    learnt = np.zeros_like(share)
-    pairs = state.lessons[:, 0, 5]
-    for row, size in enumerate(_LESSONS):
-        _, weight, over, squares = (state.lessons[:, row, i] for i in range(5, 9))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = over / weight
-            error = np.sqrt(squares) / weight
-            found = size * (mean + error) / (2.0 * event * event)
-        learnt = np.maximum(learnt, np.where((weight > 0.0) & (mean > 2.0 * error), found, 0.0))
-    doubt = noise.UNKNOWN * _PRIOR_LESSONS / (_PRIOR_LESSONS + pairs)
-    return np.asarray(np.where(unknown, learnt * design.seconds + doubt, state.floor))
+def _in_own_mean(state: State, design: Design, batch: Array) -> Array:
+    """The arms' difference, the baseline's rate, and the binomial variances of both rates, each rate of the events
+    that are counted in units of what the arm has shown so far."""
+    memory = state.memory
+    shares = (memory[:, 3] + 0.5) / (memory[:, 2] + 1.0), (memory[:, 1] + 0.5) / (memory[:, 0] + 1.0)
+    rates, spreads = [], []
+    for share, n, x in zip(shares, (batch[:, 0], batch[:, 2]), (batch[:, 1], batch[:, 3]), strict=True):
+        event = 1.0 - share if design.good else share
+        rates.append((n - x if design.good else x) / n / event)
+        spreads.append(share * (1.0 - share) / np.square(event) / n)
+    return np.stack([rates[0] - rates[1], rates[1], *spreads], axis=1)
+
+
+def _excess(now: Array, before: Array, spread: Array, spread_before: Array) -> tuple[Array, Array, Array]:
+    """Weight of one pair of batches, and its weighted excess over the binomial, as it is and squared."""
+    weight = 1.0 / (spread + spread_before)
+    excess = weight * (np.square(now - before) - spread - spread_before)
+    return weight, excess, np.square(excess)
+
+
+def _floor(state: State, design: Design) -> Array:
+    """κ²·Δt in seconds as it is believed now.
+
+    From the baseline's halves: as history says. From its series, which also shows what hits both arms alike: the part
+    of it that the rollout shows between its arms. Without history: what the rollout shows between its arms, and doubt
+    that fades.
+    """
+    value, kind = state.floor[:, 0], state.floor[:, 1]
+    if (kind == SPLIT).all():
+        return value
+    lessons = state.lessons.astype(np.float64)
+    known = np.zeros_like(value)
+    part = np.zeros_like(value)
+    seen = np.zeros_like(value, dtype=np.bool_)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for row, size in enumerate(_LESSONS):
+            pairs, w, over, squares, w_alone, alone, alone_squares = (lessons[:, row, i] for i in range(9, 16))
+            error, error_alone = np.sqrt(squares), np.sqrt(alone_squares)
+            here = size * (over + error) / w / 4.0
+            known = np.maximum(known, np.where((w > 0.0) & (over > 2.0 * error), here, 0.0))
+            told = (pairs >= _FEWEST_PAIRS) & (alone > 2.0 * error_alone)
+            share = (over + _DOUBT * error) / w / (2.0 * alone / w_alone)
+            part = np.maximum(part, np.where(told, share, 0.0))
+            seen |= told
+    series = np.where(seen & (part < 0.5), value * part, value)
+    doubt = noise.UNKNOWN * _FADING / (_FADING + lessons[:, 0, 9])
+    blank = known * design.seconds + doubt
+    return np.asarray(np.where(kind == SPLIT, value, np.where(kind == SERIES, series, blank)))
