@@ -42,6 +42,7 @@ async def _run(settings: Settings, health: str | None) -> int:
 @click.option("--namespace", help="Watch this namespace alone.  [default: all]")
 @click.option("--metrics-delay", default=1.0, help="Seconds in the past at which Prometheus is read.")
 @click.option("--workers", default=8, help="Rollouts that are looked at side by side.")
+@click.option("--allow-promql", is_flag=True, help="Let gates bring PromQL of their own, for every namespace's series.")
 @click.option("--health", help="Endpoint of the liveness probe, like http://0.0.0.0:8080/healthz.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def main(
@@ -50,6 +51,7 @@ def main(
     namespace: str | None,
     metrics_delay: float,
     workers: int,
+    allow_promql: bool,
     health: str | None,
     verbose: bool,
 ) -> None:
@@ -59,7 +61,7 @@ def main(
     logging.getLogger("kopf").setLevel(logging.INFO if verbose else logging.WARNING)
     if kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(kubeconfig)
-    settings = Settings(prometheus_url, kubeconfig, namespace, metrics_delay, workers)
+    settings = Settings(prometheus_url, kubeconfig, namespace, metrics_delay, workers, allow_promql)
     sys.exit(asyncio.run(_run(settings, health)))
 
 

@@ -37,7 +37,7 @@ class Application:
         self._kube = kube
         self._failed = failed
         self._tasks: list[asyncio.Task[None]] = []
-        self._metrics = METRICS_PROVIDERS["prometheus"](settings.prometheus_url)
+        self._metrics = METRICS_PROVIDERS["prometheus"](settings.prometheus_url, allow_promql=settings.allow_promql)
         self.store = Store()
         deployments, pods, slices = (
             Reflector(

@@ -21,3 +21,5 @@ class Settings:
     """Seconds in the past at which Prometheus is read, so that every scrape of that instant is in."""
     workers: int = 8
     """Rollouts that are looked at side by side."""
+    allow_promql: bool = False
+    """Whether gates may bring PromQL of their own, which can read the series of every namespace."""

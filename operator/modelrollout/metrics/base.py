@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from modelrollout.api.gate import Gate
@@ -33,10 +33,21 @@ class Arm:
 
 
 class MetricsProvider(Protocol):
-    """Reads the gates of one rollout."""
+    """Reads the gates of one rollout. Gates that are no metric (``report``) are passed over."""
 
     async def measure(self, gates: list[Gate], plan: Plan, candidate: Arm, baseline: Arm) -> Measurement:
-        """What both arms did in the plan's intervals. Never raises for a source that is down: that is an answer."""
+        """What both arms did in the plan's intervals. Never raises for a source that is down: that is an answer.
+
+        The measurement ends before ``plan.end`` when the source is not that far yet; what is missing is to be asked
+        for again.
+        """
+        ...
+
+    async def history(
+        self, gates: list[Gate], start: datetime, end: datetime, step: timedelta, baseline: Arm
+    ) -> Measurement:
+        """What the baseline alone did in the past, also in pods that are gone: intervals without a candidate, with
+        the baseline's pods in two halves where there are at least two."""
         ...
 
     async def close(self) -> None:

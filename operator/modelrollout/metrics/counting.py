@@ -1,144 +1,209 @@
 """Exact counting from counters: differences of aligned readings, per series, reset-aware. Pure.
 
 ``rate()`` and ``increase()`` extrapolate and overlap, so their results neither are integers nor add up. Here the raw
-value of every pod's counter is read at the two ends of an interval and differenced: a value that fell was reset (the
-process started anew), so what it shows since is the increment.
+value of every series is read at the two ends of an interval and differenced; the differences are summed.
 
-What a missing reading at the start means depends on whether the pod was being scraped then (its ``up`` series): if it
-was, the counter did not exist yet and was zero; if the pod was created later, it started from zero too; otherwise
-nobody knows, and the pod's increment is left out of *this* interval rather than being invented.
+- A value that fell was reset (the process began anew): what it shows since is the increment. The buckets of one
+  histogram fall together.
+- A series that was not there at the start began at zero if whoever exports it was scraped then, or was created
+  later; otherwise nobody knows, and its increment is left out of *this* interval rather than being invented.
+- A series that is gone at an end of the interval while its exporter was scraped well has ended; if it comes back, it
+  began at zero. If the scrape failed, its last value stands: the increment comes with the next good scrape.
+- The same exporter may be seen twice: by two replicas of Prometheus, or by two jobs that scrape the same pod. *One of
+  them speaks for a pod* in an interval, for all series of a metric alike. The labels that ``up`` has too tell who
+  scraped; those that only the metric has tell its series apart. So two processes of one pod that export the very same
+  series on two ports are taken for one: less evidence, but never the same request twice.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
-from modelrollout.api.gate import IdentityBy, MetricIdentity
-from modelrollout.gates.evidence import Histogram
-from modelrollout.metrics.base import Arm
+from modelrollout.metrics.native import Native
+from modelrollout.metrics.snapshot import Group, Row, Snapshot, Target, Want
 
-__all__ = [
-    "Readings",
-    "belongs",
-    "histogram",
-    "identity_label",
-    "identity_pattern",
-    "identity_value",
-    "increment",
-    "increments_by_bound",
-    "seconds_per_unit",
-]
+__all__ = ["ALL", "Gain", "gains"]
 
-Readings = Mapping[tuple[str, str, str, str], float]
-"""(namespace, pod, identity label's value, le) → value of the counter."""
+ALL: Final = ""
+"""The key of a plain counter's increment in a :class:`Gain`, where a histogram has its bounds."""
 
-_POD_SUFFIX = re.compile(r"-[a-z0-9]{1,10}-[a-z0-9]{5}")
+_REPLICA_LABELS: Final = frozenset(
+    {"replica", "prometheus", "prometheus_replica", "__replica__", "thanos_replica", "cluster_replica"}
+    | {"job", "instance"}
+)
+"""Who scraped, by their usual names: only for series without an ``up`` of their own (federated, pushed)."""
+_NOT_OF_THE_SERIES: Final = frozenset({"__name__", "le"})
+
+_Key = frozenset[tuple[str, str]]
 
 
-def identity_label(identity: MetricIdentity) -> str:
-    """The metric's label that tells the revisions apart; empty when the pod's name does."""
-    if identity.by is IdentityBy.POD_NAME:
-        return ""
-    defaults = {IdentityBy.POD_LABEL: "modelrollout_io_revision", IdentityBy.SERVICE: "envoy_cluster_name"}
-    return identity.label or defaults.get(identity.by, "revision")
+@dataclass(slots=True)
+class Gain:
+    """What one pod added to one want in an interval: by bound (as written, "" for a plain counter), or natively."""
+
+    by_bound: dict[str, float] = field(default_factory=dict)
+    native: Native = field(default_factory=Native)
 
 
-def identity_value(identity: MetricIdentity, arm: Arm) -> str:
-    """What that label holds for an arm."""
-    text = _template(identity)
-    for name, value in (
-        ("revision", arm.revision),
-        ("namespace", arm.namespace),
-        ("service", arm.name),
-        ("port", str(arm.port)),
-    ):
-        text = text.replace("{" + name + "}", value)
-    return text
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A series of one revision, taken apart."""
+
+    group: Group
+    scraper: _Key
+    key: _Key
+    le: str
+    row: Row
 
 
-def _template(identity: MetricIdentity) -> str:
-    default = "{namespace}_{service}_{port}" if identity.by is IdentityBy.SERVICE else "{revision}"
-    return identity.value or default
+_Apart = dict[Group, dict[_Key, list[_Seen]]]
 
 
-def identity_pattern(identity: MetricIdentity, namespace: str) -> str:
-    """A regular expression for what the label holds for any revision of any rollout of a namespace."""
-    parts = re.split(r"\{(\w+)\}", _template(identity))
-    return "".join(
-        re.escape(part) if number % 2 == 0 else re.escape(namespace) if part == "namespace" else ".+"
-        for number, part in enumerate(parts)
+def gains(
+    before: Snapshot, after: Snapshot, owners: Mapping[Want, str], born: Mapping[str, datetime]
+) -> dict[Want, dict[Group, Gain]]:
+    """Increments of one revision between two snapshots, by want and pod.
+
+    ``owners``: for each want the owner to count; ``born``: when each pod was created, as far as is known. Pods whose
+    start is not known are there with nothing.
+    """
+    scrapers = _Scrapers(before, after)
+    earlier = {want: _taken_apart(before.of(want, owner), scrapers) for want, owner in owners.items()}
+    later = {want: _taken_apart(after.of(want, owner), scrapers) for want, owner in owners.items()}
+    found: dict[Want, dict[Group, Gain]] = {want: {} for want in owners}
+    for name in dict.fromkeys(want.name for want in owners):
+        wants = [want for want in owners if want.name == name]
+        then, now = _merged(earlier[want] for want in wants), _merged(later[want] for want in wants)
+        for group, by_scraper in now.items():
+            base = then.get(group, {})
+            scraper = _speaker(before, after, group, base, by_scraper)
+            start = _Start(before, group, scraper, base.get(scraper, []), born.get(group[1]))
+            for want in wants:
+                mine = later[want].get(group, {}).get(scraper)
+                if mine:
+                    found[want][group] = start.gain(earlier[want].get(group, {}).get(scraper, []), mine)
+    return found
+
+
+class _Scrapers:
+    """The labels of all who scraped a group at either end, those with most labels first."""
+
+    def __init__(self, before: Snapshot, after: Snapshot) -> None:
+        self._ends = (before.targets, after.targets)
+        self._known: dict[Group, list[Mapping[str, str]]] = {}
+
+    def of(self, group: Group) -> list[Mapping[str, str]]:
+        """Those of one group."""
+        if group not in self._known:
+            every = [target.labels for end in self._ends for target in end.get(group, [])]
+            self._known[group] = sorted(every, key=len, reverse=True)
+        return self._known[group]
+
+
+def _taken_apart(rows: Iterable[Row], scrapers: _Scrapers) -> _Apart:
+    found: _Apart = {}
+    for row in rows:
+        one = _take_apart(row, scrapers)
+        found.setdefault(one.group, {}).setdefault(one.scraper, []).append(one)
+    return found
+
+
+def _merged(parts: Iterable[_Apart]) -> _Apart:
+    found: _Apart = {}
+    for part in parts:
+        for group, by_scraper in part.items():
+            for scraper, seen in by_scraper.items():
+                found.setdefault(group, {}).setdefault(scraper, []).extend(seen)
+    return found
+
+
+def _take_apart(row: Row, scrapers: _Scrapers) -> _Seen:
+    labels = row.labels
+    group = (labels.get("namespace", ""), labels.get("pod") or labels.get("instance", ""))
+    who = next((one for one in scrapers.of(group) if one.items() <= labels.items()), None)
+    names = who.keys() if who is not None else _REPLICA_LABELS
+    scraper = frozenset((name, value) for name, value in labels.items() if name in names)
+    key = frozenset(
+        (name, value) for name, value in labels.items() if name not in names and name not in _NOT_OF_THE_SERIES
     )
+    return _Seen(group, scraper, key, labels.get("le", ALL), row)
 
 
-def seconds_per_unit(histogram_name: str) -> float:
-    """The unit of a histogram by its name: seconds, unless the name says milliseconds or it is one of Envoy's.
+def _speaker(
+    before: Snapshot,
+    after: Snapshot,
+    group: Group,
+    then: Mapping[_Key, list[_Seen]],
+    now: Mapping[_Key, list[_Seen]],
+) -> _Key:
+    """Who speaks for a pod: one that was scraped well at both ends before one that was there at both; then by name,
+    so that it stays the same."""
 
-    Sources: Prometheus' naming practices; Envoy's statistics ("upstream_rq_time … milliseconds"); Istio's
-    ``istio_request_duration_milliseconds``.
-    """
-    envoy = histogram_name.startswith("envoy_") and histogram_name.endswith(("_time", "_length_ms"))
-    return 0.001 if envoy or histogram_name.endswith(("_milliseconds", "_ms", "_millis")) else 1.0
+    def rank(scraper: _Key) -> tuple[bool, bool, list[tuple[str, str]]]:
+        both = scraper in then
+        well = both and _is_healthy(before, group, scraper, then[scraper])
+        well = well and _is_healthy(after, group, scraper, now[scraper])
+        return not well, not both, sorted(scraper)
 
-
-def belongs(key: tuple[str, str, str, str], identity: MetricIdentity, arm: Arm) -> bool:
-    """Whether a series is one of the arm's."""
-    namespace, pod, value, _ = key
-    if identity.by is IdentityBy.POD_NAME:
-        rest = pod.removeprefix(arm.name)
-        return namespace == arm.namespace and rest != pod and _POD_SUFFIX.fullmatch(rest) is not None
-    if identity.by is not IdentityBy.SERVICE and namespace != arm.namespace:
-        return False
-    return value == identity_value(identity, arm)
+    return min(now, key=rank)
 
 
-def _since_start(
-    key: tuple[str, str, str, str],
-    before: Readings,
-    after: float,
-    *,
-    scraped: frozenset[tuple[str, str]],
-    created: datetime | None,
-    start: datetime,
-) -> float | None:
-    earlier = before.get(key)
-    if earlier is not None:
-        return after - earlier if after >= earlier else after
-    if (key[0], key[1]) in scraped or (created is not None and created >= start):
-        return after
-    return None
+def _target(snapshot: Snapshot, group: Group, scraper: _Key) -> Target | None:
+    return next((one for one in snapshot.targets.get(group, []) if frozenset(one.labels.items()) == scraper), None)
 
 
-def increments_by_bound(
-    before: Readings,
-    after: Readings,
-    *,
-    identity: MetricIdentity,
-    arm: Arm,
-    scraped: frozenset[tuple[str, str]],
-    start: datetime,
-) -> dict[str, float]:
-    """Increments of an arm, summed over its series, by ``le`` ("" for plain counters).
-
-    ``scraped``: (namespace, pod) of the targets that were being scraped at ``start``.
-    """
-    sums: dict[str, float] = {}
-    for key, value in after.items():
-        if not belongs(key, identity, arm):
-            continue
-        gained = _since_start(key, before, value, scraped=scraped, created=arm.pods.get(key[1]), start=start)
-        if gained is not None:
-            sums[key[3]] = sums.get(key[3], 0.0) + gained
-    return sums
+def _is_healthy(snapshot: Snapshot, group: Group, scraper: _Key, seen: Iterable[_Seen]) -> bool:
+    """Whether the last scrape succeeded. For what has no ``up``, whether anything of it is there."""
+    target = _target(snapshot, group, scraper)
+    return target.healthy if target is not None else any(not one.row.gone for one in seen)
 
 
-def increment(by_bound: Mapping[str, float]) -> float:
-    """The increment of a plain counter."""
-    return by_bound.get("", 0.0)
+class _Start:
+    """What is known of one scraper's series of one pod at the start of an interval."""
 
+    def __init__(
+        self, before: Snapshot, group: Group, scraper: _Key, then: Sequence[_Seen], born: datetime | None
+    ) -> None:
+        target = _target(before, group, scraper)
+        present = any(not one.row.gone for one in then)
+        self._healthy = _is_healthy(before, group, scraper, then)
+        self._absent_is_zero = (
+            present or (target is not None and target.scraped) or (born is not None and born >= before.at)
+        )
 
-def histogram(by_bound: Mapping[str, float], unit: float = 1.0) -> Histogram:
-    """The increments of a classic histogram; cumulative, ordered by bound. ``unit``: seconds per unit of a bound."""
-    pairs = sorted((float(le) * unit, count) for le, count in by_bound.items() if le)
-    return Histogram(tuple(bound for bound, _ in pairs), tuple(count for _, count in pairs))
+    def gain(self, base: Sequence[_Seen], now: Sequence[_Seen]) -> Gain:
+        """The increments of a want: of each series since its value at the start, or since zero."""
+        found = Gain()
+        values = {(one.key, one.le): one.row for one in base}
+        reset = {one.key for one in now if self._fell(values.get((one.key, one.le)), one.row)}
+        for one in now:
+            start = None if one.key in reset else self._value(values.get((one.key, one.le)), one.row)
+            known = one.key in reset or start is not None
+            if isinstance(one.row.value, Native):
+                if known:
+                    found.native += one.row.value.since(start) if isinstance(start, Native) else one.row.value
+                continue
+            gained = one.row.value - (start if isinstance(start, float) else 0.0) if known else 0.0
+            found.by_bound[one.le] = found.by_bound.get(one.le, 0.0) + gained
+        return found
+
+    def _ended(self, earlier: Row, now: Row) -> bool:
+        """Whether the series had ended before the interval: what it shows now began at zero."""
+        return earlier.gone and self._healthy and not now.gone
+
+    def _fell(self, earlier: Row | None, now: Row) -> bool:
+        if earlier is None:
+            return False
+        if isinstance(earlier.value, float) and isinstance(now.value, float) and now.value < earlier.value:
+            return True
+        return self._ended(earlier, now)
+
+    def _value(self, earlier: Row | None, now: Row) -> float | Native | None:
+        """Its value at the start; None when nobody knows."""
+        if earlier is not None and type(earlier.value) is type(now.value):
+            return earlier.value
+        empty: float | Native = Native() if isinstance(now.value, Native) else 0.0
+        return empty if self._absent_is_zero else None

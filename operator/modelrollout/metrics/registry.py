@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from modelrollout.metrics.base import MetricsProvider
 from modelrollout.metrics.prometheus import Prometheus
 
-__all__ = ["METRICS_PROVIDERS"]
+__all__ = ["METRICS_PROVIDERS", "MetricsProviderFactory"]
 
-METRICS_PROVIDERS: Final[dict[str, Callable[[str], MetricsProvider]]] = {"prometheus": Prometheus}
+
+class MetricsProviderFactory(Protocol):
+    """Makes a provider. ``allow_promql``: whether gates may bring queries of their own."""
+
+    def __call__(self, url: str, *, allow_promql: bool = False) -> MetricsProvider:
+        """A provider for the source at ``url``."""
+        ...
+
+
+METRICS_PROVIDERS: Final[dict[str, MetricsProviderFactory]] = {"prometheus": Prometheus}

@@ -1,4 +1,4 @@
-"""Exact counting: resets, pods that come and go, and whose series is whose."""
+"""Exact counting: resets, series and pods that come and go, who is scraped twice, and whose series is whose."""
 
 from __future__ import annotations
 
@@ -9,73 +9,165 @@ import pytest
 
 from modelrollout.api.gate import IdentityBy, MetricIdentity
 from modelrollout.metrics.base import Arm
-from modelrollout.metrics.counting import (
-    Readings,
-    belongs,
-    histogram,
-    identity_pattern,
-    identity_value,
-    increments_by_bound,
-    seconds_per_unit,
-)
+from modelrollout.metrics.counting import ALL, gains
+from modelrollout.metrics.identity import identity_pattern, identity_value, owner_of
+from modelrollout.metrics.snapshot import Row, Snapshot, Target, Want
 
-START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 OLD = START - timedelta(hours=1)
 REVISION = "0123456789"
 POD, OTHER = f"ranker-{REVISION}-7d9c5b6f4-abcde", f"ranker-{REVISION}-7d9c5b6f4-fghij"
-BY_POD = MetricIdentity()
+OWNER = f"ranker-{REVISION}"
+TOTAL = Want("requests_total")
+ERRORS = Want("requests_total", 'code=~"5.."')
+BUCKETS = Want("seconds_bucket")
 
 
-def _arm(**pods: datetime) -> Arm:
-    return Arm(REVISION, "recs", f"ranker-{REVISION}", 80, {POD: OLD, OTHER: OLD} | pods)
+def _up(pod: str = POD, *, healthy: bool = True, scraped: bool = True, **labels: str) -> Target:
+    return Target({"namespace": "recs", "pod": pod, "job": "pods"} | labels, healthy, scraped)
 
 
-def _key(pod: str, le: str = "") -> tuple[str, str, str, str]:
-    return "recs", pod, "", le
+def _row(value: float, pod: str = POD, *, gone: bool = False, **labels: str) -> Row:
+    return Row({"namespace": "recs", "pod": pod, "job": "pods"} | labels, value, gone)
 
 
-def _gained(before: Readings, after: Readings, *scraped: str, arm: Arm | None = None) -> float:
-    found = increments_by_bound(
-        before,
-        after,
-        identity=BY_POD,
-        arm=arm or _arm(),
-        scraped=frozenset(("recs", pod) for pod in scraped),
-        start=START,
-    )
-    return found.get("", 0.0)
+def _snapshot(*rows: Row, up: list[Target] | None = None, errors: list[Row] | None = None) -> Snapshot:
+    targets: dict[tuple[str, str], list[Target]] = {}
+    for one in up or []:
+        targets.setdefault(("recs", one.labels["pod"]), []).append(one)
+    return Snapshot(START, {TOTAL: {OWNER: list(rows)}, ERRORS: {OWNER: errors or []}}, targets)
+
+
+def _gained(before: Snapshot, after: Snapshot, want: Want = TOTAL, *, born: dict[str, datetime] | None = None) -> float:
+    found = gains(before, after, {ERRORS: OWNER, TOTAL: OWNER}, born or {})[want]
+    return sum(gain.by_bound.get(ALL, 0.0) for gain in found.values())
 
 
 def test_increments_are_differences_summed_over_pods() -> None:
-    before = {_key(POD): 10.0, _key(OTHER): 5.0}
-    assert _gained(before, {_key(POD): 13.0, _key(OTHER): 6.0}) == 4.0
+    before = _snapshot(_row(10.0), _row(5.0, OTHER))
+    assert _gained(before, _snapshot(_row(13.0), _row(6.0, OTHER))) == 4.0
+
+
+def test_detail_22_each_series_is_differenced_before_any_sum() -> None:
+    """A series that was reset beside one that grew: the sum did not fall, yet nothing is lost."""
+    before = _snapshot(_row(100.0, code="200"), _row(50.0, code="500"))
+    after = _snapshot(_row(200.0, code="200"), _row(3.0, code="500"))
+    assert _gained(before, after) == 103.0
 
 
 def test_a_counter_that_fell_was_reset() -> None:
-    assert _gained({_key(POD): 1000.0}, {_key(POD): 7.0}) == 7.0
+    assert _gained(_snapshot(_row(1000.0)), _snapshot(_row(7.0))) == 7.0
 
 
-def test_a_pod_that_vanished_counts_no_more() -> None:
-    assert _gained({_key(POD): 10.0, _key(OTHER): 5.0}, {_key(POD): 11.0}) == 1.0
+def test_a_pod_that_vanished_counts_up_to_its_last_value() -> None:
+    before = _snapshot(_row(10.0), _row(5.0, OTHER))
+    assert _gained(before, _snapshot(_row(11.0), _row(7.0, OTHER, gone=True))) == 3.0
+    assert _gained(before, _snapshot(_row(11.0))) == 1.0
 
 
 def test_a_series_that_appears_on_a_scraped_pod_began_at_zero() -> None:
-    assert _gained({}, {_key(POD): 3.0}, POD) == 3.0
+    assert _gained(_snapshot(up=[_up()]), _snapshot(_row(3.0), up=[_up()])) == 3.0
+
+
+def test_a_series_that_appears_beside_another_of_the_same_exporter_began_at_zero() -> None:
+    """What is pushed or federated has no `up`."""
+    before = _snapshot(_row(10.0, code="200"))
+    assert _gained(before, _snapshot(_row(10.0, code="200"), _row(3.0, code="500"))) == 3.0
 
 
 def test_a_pod_created_in_the_interval_began_at_zero() -> None:
-    assert _gained({}, {_key(POD): 3.0}, arm=_arm(**{POD: START + timedelta(seconds=1)})) == 3.0
+    born = {POD: START + timedelta(seconds=1)}
+    assert _gained(_snapshot(), _snapshot(_row(3.0)), born=born) == 3.0
 
 
 def test_an_unknown_start_is_left_out_rather_than_invented() -> None:
-    assert _gained({}, {_key(POD): 90_000.0}) == 0.0
-    assert _gained({_key(OTHER): 1.0}, {_key(POD): 90_000.0, _key(OTHER): 2.0}) == 1.0
+    assert _gained(_snapshot(), _snapshot(_row(90_000.0), up=[_up()]), born={POD: OLD}) == 0.0
+    assert _gained(_snapshot(_row(1.0, OTHER)), _snapshot(_row(90_000.0), _row(2.0, OTHER))) == 1.0
+
+
+def test_a_target_whose_scrapes_all_failed_was_not_scraped() -> None:
+    before = _snapshot(up=[_up(healthy=False, scraped=False)])
+    assert _gained(before, _snapshot(_row(90_000.0), up=[_up()])) == 0.0
+
+
+def test_increments_of_a_missed_scrape_come_one_interval_later_in_both_parts_of_a_ratio() -> None:
+    first = _snapshot(_row(10.0), up=[_up()], errors=[_row(1.0)])
+    missed = _snapshot(_row(10.0, gone=True), up=[_up(healthy=False)], errors=[_row(1.0, gone=True)])
+    last = _snapshot(_row(25.0), up=[_up()], errors=[_row(4.0)])
+    assert [_gained(first, missed), _gained(missed, last)] == [0.0, 15.0]
+    assert [_gained(first, missed, ERRORS), _gained(missed, last, ERRORS)] == [0.0, 3.0]
+
+
+def test_a_series_that_ended_and_came_back_began_at_zero() -> None:
+    """After a restart a client has no series of errors until the first one: five before are not five of these seven."""
+    running = _snapshot(_row(100.0), up=[_up()], errors=[_row(5.0)])
+    restarted = _snapshot(_row(7.0), up=[_up()], errors=[_row(5.0, gone=True)])
+    later = _snapshot(_row(20.0), up=[_up()], errors=[_row(7.0)])
+    assert [_gained(running, restarted), _gained(restarted, later)] == [7.0, 13.0]
+    assert [_gained(running, restarted, ERRORS), _gained(restarted, later, ERRORS)] == [0.0, 7.0]
 
 
 def test_increments_of_adjacent_intervals_add_up() -> None:
-    readings = [{_key(POD): value} for value in (0.0, 4.0, 4.0, 9.0, 2.0)]
-    parts = [_gained(a, b) for a, b in itertools.pairwise(readings)]
-    assert sum(parts) == 9.0 + 2.0
+    snapshots = [_snapshot(_row(value)) for value in (0.0, 4.0, 4.0, 9.0, 2.0)]
+    assert sum(_gained(a, b) for a, b in itertools.pairwise(snapshots)) == 9.0 + 2.0
+
+
+def test_two_replicas_count_once() -> None:
+    up = [_up(replica="a"), _up(replica="b")]
+    before = _snapshot(_row(10.0, replica="a"), _row(12.0, replica="b"), up=up)
+    after = _snapshot(_row(30.0, replica="a"), _row(33.0, replica="b"), up=up)
+    assert _gained(before, after) == 20.0
+
+
+def test_a_pod_scraped_by_two_jobs_counts_once() -> None:
+    up = [_up(job="pods", endpoint="http"), _up(job="services", endpoint="web", service="ranker")]
+    before = _snapshot(
+        _row(10.0, job="pods", endpoint="http"), _row(9.0, job="services", endpoint="web", service="ranker"), up=up
+    )
+    after = _snapshot(
+        _row(15.0, job="pods", endpoint="http"), _row(15.0, job="services", endpoint="web", service="ranker"), up=up
+    )
+    assert _gained(before, after) == 5.0
+
+
+def test_the_replica_that_scrapes_well_speaks_for_the_pod() -> None:
+    dead, alive = _up(replica="a", healthy=False), _up(replica="b")
+    before = _snapshot(_row(10.0, replica="a"), _row(10.0, replica="b"), up=[_up(replica="a"), alive])
+    after = _snapshot(_row(10.0, replica="a", gone=True), _row(40.0, replica="b"), up=[dead, alive])
+    assert _gained(before, after) == 30.0
+
+
+def test_labels_of_the_metric_itself_tell_series_apart() -> None:
+    """`replica` and `service` belong to the metric where `up` does not have them (Ray Serve, Traefik)."""
+    before = _snapshot(_row(1.0, replica="x", service="s"), _row(2.0, replica="y", service="t"), up=[_up()])
+    after = _snapshot(_row(4.0, replica="x", service="s"), _row(7.0, replica="y", service="t"), up=[_up()])
+    assert _gained(before, after) == 8.0
+
+
+def test_replicas_without_an_up_of_their_own_count_once() -> None:
+    before = _snapshot(_row(10.0, prometheus_replica="0"), _row(11.0, prometheus_replica="1"))
+    after = _snapshot(_row(20.0, prometheus_replica="0"), _row(21.0, prometheus_replica="1"))
+    assert _gained(before, after) == 10.0
+
+
+def test_bad_events_are_never_more_than_all_whatever_series_fall() -> None:
+    before_all = [_row(10.0, code="200"), _row(1.0, code="500")]
+    after_all = [_row(5.0, code="200"), _row(35.0, code="500")]
+    before = _snapshot(*before_all, up=[_up()], errors=before_all[1:])
+    after = _snapshot(*after_all, up=[_up()], errors=after_all[1:])
+    assert _gained(before, after) == 39.0
+    assert _gained(before, after, ERRORS) == 34.0
+
+
+def test_the_buckets_of_one_histogram_are_reset_together() -> None:
+    """The smallest bucket grew past its old value, but its process began anew all the same."""
+
+    def buckets(*counts: float) -> Snapshot:
+        rows = [_row(n, le=le) for le, n in zip(("0.1", "0.5", "+Inf"), counts, strict=True)]
+        return Snapshot(START, {BUCKETS: {OWNER: rows}}, {})
+
+    [gain] = gains(buckets(5.0, 10.0, 100.0), buckets(7.0, 8.0, 50.0), {BUCKETS: OWNER}, {})[BUCKETS].values()
+    assert gain.by_bound == {"0.1": 7.0, "0.5": 8.0, "+Inf": 50.0}
 
 
 @pytest.mark.parametrize(
@@ -88,39 +180,14 @@ def test_increments_of_adjacent_intervals_add_up() -> None:
         ("ranker-9999999999-7d9c5b6f4-abcde", False),
     ],
 )
-def test_a_pod_is_known_by_its_deployments_exact_name(pod: str, ours: bool) -> None:
-    assert belongs(_key(pod), BY_POD, _arm()) is ours
-
-
-def test_the_same_pod_name_in_another_namespace_is_not_ours() -> None:
-    assert not belongs(("other", POD, "", ""), BY_POD, _arm())
+def test_detail_21_a_pod_is_known_by_its_deployments_exact_name(pod: str, ours: bool) -> None:
+    assert (owner_of({"pod": pod}, "") == OWNER) is ours
 
 
 def test_by_service_and_by_label() -> None:
+    arm = Arm(REVISION, "recs", OWNER, 80, {})
     service = MetricIdentity(by=IdentityBy.SERVICE)
-    assert identity_value(service, _arm()) == f"recs_ranker-{REVISION}_80"
-    assert belongs(("gateways", "envoy-1", f"recs_ranker-{REVISION}_80", ""), service, _arm())
-    assert not belongs(("gateways", "envoy-1", f"shop_ranker-{REVISION}_80", ""), service, _arm())
-    assert identity_pattern(service, "recs") == "recs_.+_.+"
+    assert identity_value(service, arm) == f"recs_ranker-{REVISION}_80"
+    assert identity_pattern("{namespace}_{service}_{port}", "recs") == "recs_.+_.+"
     label = MetricIdentity(by=IdentityBy.LABEL, label="model", value="m:{revision}")
-    assert belongs(("recs", "frontend", f"m:{REVISION}", ""), label, _arm())
-    assert not belongs(("shop", "frontend", f"m:{REVISION}", ""), label, _arm())
-
-
-def test_a_histogram_is_ordered_by_its_bounds_in_seconds() -> None:
-    found = histogram({"+Inf": 9.0, "10": 7.0, "2.5": 3.0, "": 1.0}, 0.001)
-    assert found.bounds == (0.0025, 0.01, float("inf"))
-    assert found.counts == (3.0, 7.0, 9.0)
-
-
-@pytest.mark.parametrize(
-    ("name", "unit"),
-    [
-        ("ranker_request_seconds", 1.0),
-        ("envoy_cluster_upstream_rq_time", 0.001),
-        ("istio_request_duration_milliseconds", 0.001),
-        ("model_time", 1.0),
-    ],
-)
-def test_milliseconds_are_known_by_the_name(name: str, unit: float) -> None:
-    assert seconds_per_unit(name) == unit
+    assert identity_value(label, arm) == owner_of({"pod": "frontend", "model": f"m:{REVISION}"}, "model")

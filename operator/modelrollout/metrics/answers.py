@@ -1,0 +1,107 @@
+"""One query for many wants, and its answer sorted back into what each namespace asked for. Pure.
+
+Each want's series are marked with its number by ``label_replace`` and the parts joined by ``or``, which keeps apart
+what differs in any label. Both ends of a ratio thus come from one evaluation over one view of the database.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from modelrollout.metrics.identity import owner_of
+from modelrollout.metrics.native import Native, parse_native
+from modelrollout.metrics.snapshot import Group, Kind, Row, Snapshot, Target, Unit, Want
+
+__all__ = ["Question", "read_answer"]
+
+_MARK: Final = "modelrollout_want"
+
+
+class Question:
+    """The wants of several units, each for some namespaces, as one query."""
+
+    def __init__(self, pieces: Sequence[tuple[Unit, tuple[str, ...]]]) -> None:
+        self.asked = [(unit, namespace) for unit, namespaces in pieces for namespace in namespaces]
+        namespaces_of: dict[Want, set[str]] = {}
+        for unit, namespaces in pieces:
+            for want in unit:
+                namespaces_of.setdefault(want, set()).update(namespaces)
+        self.wants = list(namespaces_of)
+        self.promql = " or ".join(
+            f'label_replace({text},"{_MARK}","{number}{mark}","","")'
+            for number, (want, namespaces) in enumerate(namespaces_of.items())
+            for mark, text in want.expressions(namespaces)
+        )
+
+
+@dataclass(slots=True)
+class _Instant:
+    """What was found of one instant, by want and namespace; a gateway's own namespace counts for nothing."""
+
+    rows: dict[tuple[Want, str], dict[str, list[Row]]] = field(default_factory=dict)
+    targets: dict[tuple[Want, str], dict[Group, dict[frozenset[tuple[str, str]], list[bool]]]] = field(
+        default_factory=dict
+    )
+
+
+def read_answer(
+    question: Question, result: Sequence[Mapping[str, Any]], instants: Sequence[datetime], step: timedelta
+) -> dict[tuple[Unit, str], list[Snapshot]]:
+    """For each unit and namespace its snapshots, one for each instant.
+
+    ``result`` is that of an instant query or of a range query; what lies beyond ``instants`` is left out.
+    """
+    found = [_Instant() for _ in instants]
+    for series in result:
+        labels = dict(series["metric"])
+        mark = labels.pop(_MARK)
+        want = question.wants[int(mark.rstrip("-"))]
+        for number, value in _samples(series, instants[0], step):
+            if number < len(found):
+                _add(found[number], want, labels, value, lately=mark.endswith("-"))
+    return {
+        (unit, namespace): [_snapshot(one, at, unit, namespace) for one, at in zip(found, instants, strict=True)]
+        for unit, namespace in question.asked
+    }
+
+
+def _samples(series: Mapping[str, Any], start: datetime, step: timedelta) -> Iterator[tuple[int, float | Native]]:
+    """(number of the instant, value) pairs; what is no number is no sample."""
+    floats = series.get("values") or ([series["value"]] if "value" in series else [])
+    natives = series.get("histograms") or ([series["histogram"]] if "histogram" in series else [])
+    first, every = start.timestamp(), step.total_seconds()
+    for at, text in floats:
+        value = float(text)
+        if math.isfinite(value):
+            yield (round((float(at) - first) / every) if step else 0), value
+    for at, body in natives:
+        yield (round((float(at) - first) / every) if step else 0), parse_native(body)
+
+
+def _add(found: _Instant, want: Want, labels: dict[str, str], value: float | Native, *, lately: bool) -> None:
+    namespace = "" if want.by_service else labels.get("namespace", "")
+    if want.kind is Kind.TARGETS:
+        labels = {name: text for name, text in labels.items() if name != "__name__"}
+        group = (labels.get("namespace", ""), labels.get("pod") or labels.get("instance", ""))
+        states = found.targets.setdefault((want, namespace), {}).setdefault(group, {})
+        states.setdefault(frozenset(labels.items()), [False, False])[lately] = value == 1.0
+    else:
+        by_owner = found.rows.setdefault((want, namespace), {})
+        by_owner.setdefault(owner_of(labels, want.label), []).append(Row(labels, value, lately))
+
+
+def _snapshot(found: _Instant, at: datetime, unit: Unit, namespace: str) -> Snapshot:
+    rows: dict[Want, dict[str, list[Row]]] = {}
+    targets: dict[Group, list[Target]] = {}
+    for want in unit:
+        place = (want, "" if want.by_service else namespace)
+        if want.kind is Kind.TARGETS:
+            for group, states in found.targets.get(place, {}).items():
+                targets[group] = [Target(dict(who), healthy, lately) for who, (healthy, lately) in states.items()]
+        else:
+            rows[want] = found.rows.get(place, {})
+    return Snapshot(at, rows, targets)

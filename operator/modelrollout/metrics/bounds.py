@@ -1,0 +1,71 @@
+"""Which buckets a histogram has, found out once per revision: a revision's bounds do not change while it lives.
+
+A latency with a fixed limit needs the two bounds around it and a few to show, not all twenty or hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from modelrollout.metrics.base import Arm
+from modelrollout.metrics.batch import Batch
+from modelrollout.metrics.buckets import around, seconds_per_unit
+from modelrollout.metrics.readings import HistogramReading, absolute_limit, owner, want
+from modelrollout.metrics.snapshot import Kind, Snapshot, Want
+
+__all__ = ["Bounds"]
+
+_KEPT: Final = 4_096
+_KNOWN_FOR: Final = timedelta(minutes=10)
+
+
+class Bounds:
+    """Remembers the bounds of each revision's histograms."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._known: dict[tuple[Want, str, str], tuple[datetime, frozenset[str]]] = {}
+
+    async def around_limit(
+        self, reading: HistogramReading, arms: Sequence[Arm], at: datetime, step: timedelta
+    ) -> tuple[str, ...]:
+        """The buckets to read, as written; nothing when all are needed, or when no bounds are known yet.
+
+        Raises
+        ------
+        SourceDownError, RefusedQueryError, NotYetError
+        """
+        limit = absolute_limit(reading.gate)
+        if limit is None:
+            return ()
+        asked = _question(reading)
+        keys = [(asked, arm.namespace, owner(reading.gate, arm)) for arm in arms]
+        if any(key not in self._known or not -_KNOWN_FOR <= at - self._known[key][0] <= _KNOWN_FOR for key in keys):
+            found = await self._batch.at((asked,), arms[0].namespace, at, step)
+            for key in keys:
+                bounds = frozenset(row.labels["le"] for row in found.of(asked, key[2]))
+                if bounds:
+                    self._known.pop(key, None)
+                    self._known[key] = (at, bounds)
+            while len(self._known) > _KEPT:
+                del self._known[next(iter(self._known))]
+        known = [self._known[key][1] for key in keys if key in self._known]
+        return around(frozenset().union(*known), limit, seconds_per_unit(reading.selector.name)) if known else ()
+
+    def forget_if_changed(self, reading: HistogramReading, after: Snapshot, arms: Sequence[Arm]) -> None:
+        """Find out anew when an arm does not have the buckets it was thought to have."""
+        for arm in arms:
+            key = (_question(reading), arm.namespace, owner(reading.gate, arm))
+            known = self._known.get(key)
+            if known is None or not reading.bounds:
+                continue
+            wanted = known[1].intersection(reading.bounds)
+            found = {row.labels["le"] for row in after.of(reading.classic_want, key[2])}
+            if found and not wanted <= found:
+                del self._known[key]
+
+
+def _question(reading: HistogramReading) -> Want:
+    return want(reading.gate, reading.selector, "_bucket", kind=Kind.BOUNDS)
