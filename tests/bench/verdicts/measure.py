@@ -1,0 +1,148 @@
+"""One case, measured: ours, the rivals and the oracles on the very same counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from modelrollout.gates.eprocess import Array
+from modelrollout.lab import oracle, rivals
+from modelrollout.lab.columns import BASELINE, CANDIDATE, Recording
+from modelrollout.lab.oracle import Truth
+from modelrollout.lab.policy import find_policy
+from modelrollout.lab.rivals import NEVER, Arms
+from modelrollout.lab.runner import Cause, Ints, run
+from modelrollout.lab.traffic import Traffic
+from tests.bench.verdicts.cases import INTERVAL, Case
+
+__all__ = ["Measured", "measure"]
+
+_KAYENTA_RUNS = 200
+
+
+class Tape:
+    """Traffic that remembers what it gave: the rivals read it afterwards."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self.runs, self.interval, self.times = traffic.runs, traffic.interval, traffic.times
+        self.columns = traffic.columns
+        self.history: Recording | None = traffic.history
+        self._kept: list[dict[tuple[str, str], Array]] = []
+        self._share = np.zeros(traffic.runs)
+
+    def advance(self, share: Array) -> None:
+        """See :class:`modelrollout.lab.runner.Source`."""
+        self._share = share
+        self._traffic.advance(share)
+        self._kept.append(
+            {
+                (arm, column): self._traffic.counts(arm, [column])[0]
+                for arm in (CANDIDATE, BASELINE)
+                for column in self.columns
+            }
+        )
+
+    def counts(self, arm: str, columns: Sequence[str]) -> list[Array]:
+        """See :class:`modelrollout.lab.runner.Source`."""
+        return [self._kept[-1][arm, column] for column in columns]
+
+    def arms(self, column: str, *, good: bool) -> Arms:
+        """Everything to the end, at the weights that the policy left."""
+        while len(self._kept) < len(self.times):
+            self.advance(self._share)
+
+        def whole(arm: str, name: str) -> Array:
+            return np.stack([one[arm, name] for one in self._kept], axis=1)
+
+        nc, ec, nb, eb = (whole(arm, name) for arm in (CANDIDATE, BASELINE) for name in ("requests", column))
+        return Arms(nc, nc - ec if good else ec, nb, nb - eb if good else eb, self.interval)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What became of a case. ``caught``: share of the runs that were rolled back; ``delay``: median seconds from the
+    beginning of the harm (infinite when fewer than half were caught); ``exposed``: median requests of the candidate
+    since then; each by method ("ours", "flagger", …). ``causes``: ours, by what rolled back."""
+
+    case: Case
+    runs: int
+    caught: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    delay: dict[str, float] = field(default_factory=dict)
+    exposed: dict[str, float] = field(default_factory=dict)
+    causes: dict[str, int] = field(default_factory=dict)
+    waiting: float = 0.0
+    """Share of the runs of ours that were still undecided at the end."""
+    false_proofs: float = 0.0
+
+    def error(self, method: str = "ours") -> float:
+        """Monte-Carlo standard error of ``caught``."""
+        p, n = self.caught[method], self.sizes[method]
+        return math.sqrt(max(p * (1.0 - p), 1.0 / n / 4.0) / n)
+
+
+def measure(case: Case, runs: int, seed: int, *, with_rivals: bool = True) -> Measured:
+    """Run one case."""
+    policy = find_policy([case.policy()])
+    tape = Tape(Traffic(case.scenario(), interval=INTERVAL, runs=runs, seed=seed))
+    results = run(policy, tape, traced=False)
+    ours = np.where(results.rolled_back, results.intervals - 1, NEVER)
+    found = Measured(case, runs, waiting=float((~results.rolled_back & ~results.promoted).mean()))
+    arms = tape.arms(case.kind.column, good=case.kind.good)
+    decided = {"ours": ours}
+    if with_rivals:
+        decided |= _rivals(case, arms)
+    if case.harmful:
+        decided |= _oracles(case, arms)
+    for method, slots in decided.items():
+        _enter(found, method, slots, arms)
+    for cause in Cause:
+        found.causes[cause.name.lower()] = int((results.cause == cause).sum())
+    return found
+
+
+def _rivals(case: Case, arms: Arms) -> dict[str, Ints]:
+    line = case.kind.line
+    few = Arms(
+        arms.nc[:_KAYENTA_RUNS],
+        arms.xc[:_KAYENTA_RUNS],
+        arms.nb[:_KAYENTA_RUNS],
+        arms.xb[:_KAYENTA_RUNS],
+        arms.interval,
+    )
+    return {
+        "flagger": rivals.flagger(arms, line),
+        "argo 0": rivals.argo(arms, line),
+        "argo 3": rivals.argo(arms, line, failure_limit=3),
+        "kayenta": rivals.kayenta(few),
+    }
+
+
+def _oracles(case: Case, arms: Arms) -> dict[str, Ints]:
+    truth = Truth(
+        case.bad(case.share),
+        case.bad(case.candidate),
+        case.kind.line,
+        alpha=0.01,
+        floor=case.floor,
+        good=case.kind.good,
+        begins=round(case.at / INTERVAL),
+    )
+    return {"oracle": oracle.one_arm(arms, truth), "oracle2": oracle.two_arms(arms, truth)}
+
+
+def _enter(found: Measured, method: str, slots: Ints, arms: Arms) -> None:
+    begins = round(found.case.at / INTERVAL)
+    caught = slots >= begins if found.case.harmful else slots >= 0
+    found.sizes[method] = len(slots)
+    found.caught[method] = float(caught.mean())
+    after = np.where(caught, (slots - begins + 1) * INTERVAL, np.inf)
+    found.delay[method] = float(np.median(after))
+    asked = np.nancumsum(arms.nc[: len(slots), begins:], axis=1)
+    rows = np.arange(len(slots))
+    got = asked[rows, np.clip(slots - begins, 0, asked.shape[1] - 1)]
+    found.exposed[method] = float(np.median(np.where(caught, got, np.inf)))
