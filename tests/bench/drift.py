@@ -88,12 +88,12 @@ class Result:
 def shares(edges: Floats, mean: float) -> Floats:
     """Shares of a normal distribution with variance one between the edges."""
     cumulative = [_NORMAL.cdf(float(edge) - mean) for edge in edges]
-    return np.asarray(np.diff([0.0, *cumulative, 1.0]), dtype=np.float64)
+    return np.asarray(np.diff(np.array([0.0, *cumulative, 1.0])), dtype=np.float64)
 
 
 def _edges(scenario: Scenario) -> Floats:
     if scenario.thin:
-        return np.linspace(-3.0, 3.0, scenario.buckets + 1)[1:-1]
+        return np.asarray(np.linspace(-3.0, 3.0, scenario.buckets + 1)[1:-1], dtype=np.float64)
     return np.array([_NORMAL.inv_cdf(i / scenario.buckets) for i in range(1, scenario.buckets)])
 
 
@@ -115,7 +115,7 @@ def shifted(scenario: Scenario) -> float:
 
 
 def _draw(random: np.random.Generator, events: float, clump: int, share: Floats) -> Floats:
-    return random.multinomial(random.poisson(events / clump), share) * float(clump)
+    return np.asarray(random.multinomial(random.poisson(events / clump), share) * float(clump), dtype=np.float64)
 
 
 def _intervals(scenario: Scenario, random: np.random.Generator) -> Iterator[Interval]:
