@@ -20,7 +20,7 @@ from rich.console import Console, RenderableType
 
 from modelrollout.api.enums import Action
 from modelrollout.api.grammar import parse_duration
-from modelrollout.cli import decisions, follow, tables, view
+from modelrollout.cli import decisions, follow, lab, tables, view
 from modelrollout.cli.cluster import ROLLOUTS, Cluster, Connection
 from modelrollout.cli.decisions import Said
 from modelrollout.cli.errors import FAILED, USAGE, CliError
@@ -234,6 +234,9 @@ def promote(name: str, full: bool, comment: str, no_wait: bool, to: Connection) 
 def undo(name: str, revision: str, comment: str, no_wait: bool, to: Connection) -> int:
     """Go back to REVISION (its first digits, or its version), or to the one before, until spec names another."""
     return _decide(name, Said(Action.UNDO, comment, revision=revision), to, no_wait=no_wait)
+
+
+lab.register(cli)
 
 
 def main() -> None:

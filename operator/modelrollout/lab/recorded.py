@@ -272,7 +272,9 @@ def _interval(table: _Table, times: Array, keys: Sequence[Key]) -> float:
     rest: dict[Key, list[float]] = {}
     for time, key in zip(times.tolist(), keys, strict=True):
         (past if time < first else rest).setdefault(key, []).append(time)
+    everything: dict[Key, list[float]] = {("", ""): np.unique(times).tolist()}
     known = [found for series in (past, rest) if (found := _median_distance(series)) is not None]
+    known = known or [found for found in (_median_distance(everything),) if found is not None]
     if not known:
         raise ValueError(f"{table.path}: all rows have the same time: write one row for each interval")
     interval = max(known)
