@@ -125,6 +125,12 @@ class Policy:
     catastrophe: tuple[float, int]
     skipped: tuple[str, ...] = ()
 
+    @property
+    def planned(self) -> float:
+        """Seconds that it takes when nothing holds it up: every step's warm-up and hold, and late labels."""
+        labels = max((counted.labels for counted in self.gates), default=0.0)
+        return sum(self.warmup + labels + step.hold for step in self.steps)
+
     def horizon(self, interval: float) -> float:
         """What the candidate will be asked, in units of one interval at the first step's weight."""
         return sum(step.hold / interval * step.share / self.steps[0].share for step in self.steps)

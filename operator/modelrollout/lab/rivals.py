@@ -15,6 +15,7 @@ of one metric).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
@@ -25,7 +26,7 @@ from modelrollout.gates.eprocess import Array, Line
 from modelrollout.gates.sequential import Mask
 from modelrollout.lab.runner import Ints
 
-__all__ = ["NEVER", "Arms", "argo", "flagger", "kayenta", "threshold_checks"]
+__all__ = ["NEVER", "Arms", "argo", "checks", "flagger", "kayenta"]
 
 NEVER: Final = -1
 CHECK_SECONDS: Final = 60.0
@@ -59,14 +60,18 @@ class Arms:
         """The intervals from this one on."""
         return Arms(self.nc[:, first:], self.xc[:, first:], self.nb[:, first:], self.xb[:, first:], self.interval)
 
+    def first(self, runs: int) -> Arms:
+        """The first so many runs."""
+        return Arms(self.nc[:runs], self.xc[:runs], self.nb[:runs], self.xb[:runs], self.interval)
+
     def shares(self) -> tuple[Array, Array]:
         """Shares of bad events of candidate and baseline; NaN without requests."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.xc / self.nc, self.xb / self.nb
 
 
-def threshold_checks(arms: Arms, line: Line) -> tuple[Array, int]:
-    """Which checks fail (1) in each run, and how many of our intervals a check spans."""
+def checks(arms: Arms, line: Line) -> tuple[Array, int]:
+    """Which checks fail (1), of shape (runs, checks), and how many of our intervals one spans."""
     checked, size = arms.per(CHECK_SECONDS)
     ours, theirs = checked.shares()
     limit = line.offset + (line.factor * theirs if line.relative else 0.0)
@@ -74,31 +79,36 @@ def threshold_checks(arms: Arms, line: Line) -> tuple[Array, int]:
         return (ours > limit).astype(np.float64), size
 
 
-def flagger(arms: Arms, line: Line, *, threshold: int = 5) -> Ints:
-    """Index of the interval in which Flagger rolls back, of shape (runs,): at the ``threshold``-th failed check."""
-    failed, size = threshold_checks(arms, line)
-    return _first(np.cumsum(failed, axis=1) >= threshold, size)
+def flagger(gates: Sequence[Arms], lines: Sequence[Line], *, threshold: int = 5) -> Ints:
+    """Index of the interval in which Flagger rolls back, of shape (runs,): at the ``threshold``-th check that fails for
+    any of the gates."""
+    found = [checks(arms, line) for arms, line in zip(gates, lines, strict=True)]
+    failed = np.max([one for one, _ in found], axis=0)
+    return _first(np.cumsum(failed, axis=1) >= threshold, found[0][1])
 
 
-def argo(arms: Arms, line: Line, *, failure_limit: int = 0) -> Ints:
-    """Index of the interval in which an Argo Rollouts analysis fails: with one more than ``failureLimit``."""
-    return flagger(arms, line, threshold=failure_limit + 1)
+def argo(gates: Sequence[Arms], lines: Sequence[Line], *, failure_limit: int = 0) -> Ints:
+    """Index of the interval in which an Argo Rollouts analysis fails: one of its metrics failed more often than
+    ``failureLimit``."""
+    found = [checks(arms, line) for arms, line in zip(gates, lines, strict=True)]
+    reached = np.any([np.cumsum(one, axis=1) > failure_limit for one, _ in found], axis=0)
+    return _first(reached, found[0][1])
 
 
-def kayenta(arms: Arms) -> Ints:
+def kayenta(gates: Sequence[Arms]) -> Ints:
     """Index of the interval in which Kayenta fails the canary, judged every ten minutes over everything so far.
 
-    It has no limit: any shift upwards of the share of bad events counts. The classifier calls
-    a metric high when the lower confidence bound of the shift exceeds the tolerance times the estimated shift.
+    It has no limit: any shift upwards of the share of bad events counts. The classifier calls a metric high when the
+    lower confidence bound of the shift exceeds the tolerance times the estimated shift.
     """
-    points, size = arms.per(CHECK_SECONDS)
-    ours, theirs = points.shares()
-    every = max(1, round(KAYENTA_JUDGES_EVERY / points.interval))
-    found = np.full(len(ours), NEVER, dtype=np.int64)
-    for last in range(every, ours.shape[1] + 1, every):
+    found = np.full(len(gates[0].nc), NEVER, dtype=np.int64)
+    points = [arms.per(CHECK_SECONDS) for arms in gates]
+    shares = [one.shares() for one, _ in points]
+    every = max(1, round(KAYENTA_JUDGES_EVERY / points[0][0].interval))
+    for last in range(every, shares[0][0].shape[1] + 1, every):
         for run in np.flatnonzero(found == NEVER):
-            if _shifted(ours[run, :last], theirs[run, :last]):
-                found[run] = last * size - 1
+            if any(_shifted(ours[run, :last], theirs[run, :last]) for ours, theirs in shares):
+                found[run] = last * points[0][1] - 1
     return found
 
 

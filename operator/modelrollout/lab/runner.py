@@ -8,7 +8,7 @@ along the leading axis of every array; a run that has ended stays in the arrays 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Final, Protocol
@@ -25,7 +25,7 @@ from modelrollout.gates.sequential import Mask
 from modelrollout.lab.columns import BASELINE, CANDIDATE, Recording
 from modelrollout.lab.policy import Bound, Buckets, Policy
 
-__all__ = ["Cause", "Event", "Outcome", "Replay", "Results", "Source", "Trace", "run"]
+__all__ = ["Cause", "Event", "Outcome", "Replay", "Results", "Source", "Trace", "run", "taught"]
 
 _BETA: Final = 0.05
 _UNLATCH: Final = math.log(10.0)
@@ -178,6 +178,9 @@ class Results:
     exposed: Array
     gates: tuple[GateResults, ...]
     trace: Trace
+    counts: tuple[Array, ...] = ()
+    """For each gate, when asked for: requests and bad ones of the candidate, then of the baseline, as they were judged;
+    of shape (4, runs, T), zero where nothing was measured."""
 
     def outcome(self, run: int = 0) -> Outcome:
         """How one run ended."""
@@ -210,9 +213,19 @@ def _number(value: float) -> float | None:
 
 
 def run(
-    policy: Policy, source: Source | Recording, *, floor: dict[str, float] | None = None, traced: bool = True
+    policy: Policy,
+    source: Source | Recording,
+    *,
+    floor: dict[str, float] | None = None,
+    traced: bool = True,
+    counted: bool = False,
+    progress: Callable[[float], None] | None = None,
 ) -> Results:
-    """Run the policy. ``floor``: κ²·Δt of gates (in seconds) that is to be used instead of what history shows.
+    """Run the policy.
+
+    ``floor``: κ²·Δt of gates (in seconds) that is to be used instead of what history shows. ``traced``: the first run
+    is told in full. ``counted``: counts are kept, and go on after the runs have ended for as long as the policy takes
+    when nothing holds it up, so that other rules can be tried on them. ``progress`` is told the part that is done.
 
     Raises
     ------
@@ -221,10 +234,15 @@ def run(
     """
     feed = Replay(source) if isinstance(source, Recording) else source
     going = _Going(policy, feed, floor or {}, traced)
-    for at in feed.times:
-        going.take(float(at))
-        if going.ended.all():
+    wanted = math.ceil(policy.planned / feed.interval) if counted else 0
+    for number, at in enumerate(feed.times):
+        if going.ended.all() and number >= wanted:
             break
+        going.take(float(at))
+        if counted:
+            going.keep()
+        if progress is not None:
+            progress(min(1.0, (number + 1) * feed.interval / max(policy.planned, feed.interval)))
     return going.results()
 
 
@@ -250,6 +268,7 @@ class _Going:
         self.intervals: Ints = np.zeros(runs, dtype=np.int64)
         self.traced, self.trace = traced, Trace()
         self._waiting_for: str | None = None
+        self._kept: list[list[Array]] = [[] for _ in self.gates]
 
     def take(self, at: float) -> None:
         """One interval."""
@@ -375,6 +394,11 @@ class _Going:
             self.trace.evidence.setdefault(name, []).append(float(gate.log_breach[0]))
             self.trace.needed[name] = math.log(1.0 / gate.bound.test.alpha)
 
+    def keep(self) -> None:
+        """Remember this interval's counts."""
+        for gate, kept in zip(self.gates, self._kept, strict=True):
+            kept.append(gate.last)
+
     def results(self) -> Results:
         """Everything, as it is now."""
         return Results(
@@ -388,6 +412,7 @@ class _Going:
             exposed=self.exposed,
             gates=tuple(gate.results() for gate in self.gates),
             trace=self.trace,
+            counts=tuple(np.stack(kept, axis=2) for kept in self._kept if kept),
         )
 
 
@@ -401,7 +426,7 @@ class _GateRuns:
         self.state = _start(bound, source, floor)
         self.present = np.zeros(runs, dtype=np.bool_)
         self.requests = np.zeros(runs)
-        self._last = np.zeros((4, runs))
+        self.last = np.zeros((4, runs))
         self._past = np.zeros((4, runs))
         """Of steps before: requests and bad ones of the candidate, of the baseline by the candidate's requests."""
         self._memory: Array | None = None
@@ -413,7 +438,7 @@ class _GateRuns:
         self.present = np.isfinite(ours[0]) & (np.isfinite(theirs[0]) | alone)
         nc, xc, yc = (np.where(self.present, values, 0.0) for values in ours)
         nb, xb, _ = (np.where(self.present & ~alone, values, 0.0) for values in theirs)
-        self.requests, self._last = nc, np.stack([nc, xc, nb, xb])
+        self.requests, self.last = nc, np.stack([nc, xc, nb, xb])
         slot = sequential.Slot(nc, xc, yc, nb, xb)
         wanted = judged & self.present
         if self.design.line.relative:
@@ -489,7 +514,7 @@ class _GateRuns:
 
     def catastrophe(self, share: float, requests: int) -> Mask:
         """Where one interval is enough: a ratio of bad events, far above the baseline's."""
-        nc, xc, nb, xb = self._last
+        nc, xc, nb, xb = self.last
         if self.test.good or self.test.quantile is not None:
             return np.zeros(len(nc), dtype=np.bool_)
         ours, theirs = xc / np.maximum(nc, 1.0), xb / np.maximum(nb, 1.0)
@@ -624,12 +649,19 @@ def _start(bound: Bound, source: Source, floor: float | None) -> sequential.Stat
     runs, history = source.runs, source.history
     if history is None or not len(history.times):
         return sequential.start(runs, floor=floor)
-    total, bad = _past(bound, history.counts(BASELINE, bound.source.columns))
+    total, bad, known = taught(bound, history)
     fading = sequential.MEMORY ** np.arange(len(history.times))[::-1]
-    floors = _floors(bound, history, total, bad) if floor is None else np.full(runs, floor)
+    floors = known if floor is None else np.full(runs, floor)
     return sequential.start(
         runs, floor=floors, requests=(np.nan_to_num(total) * fading).sum(axis=1), bad=(bad * fading).sum(axis=1)
     )
+
+
+def taught(bound: Bound, history: Recording) -> tuple[Array, Array, Array]:
+    """What the baseline's history teaches a gate: requests (NaN where there is no data) and bad ones, of shape (runs,
+    T), and κ²·Δt in seconds of each run (-1 where history is too short to know it)."""
+    total, bad = _past(bound, history.counts(BASELINE, bound.source.columns))
+    return total, bad, _floors(bound, history, total, bad)
 
 
 def _past(bound: Bound, counts: list[Array]) -> tuple[Array, Array]:

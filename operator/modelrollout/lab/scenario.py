@@ -126,7 +126,8 @@ class Latency:
 class Scenario:
     """Traffic of both arms. ``rate``: requests per second, both together; ``gaps``: pairs of (begin, end) without
     metrics; ``lost``: share of intervals without metrics; ``history``: seconds of the baseline before the candidate;
-    ``length``: how long traffic goes on at most."""
+    ``length``: how
+    long traffic goes on at most; None for as long as whoever asks wants it."""
 
     rate: Curve
     metrics: tuple[Metric, ...]
@@ -136,7 +137,7 @@ class Scenario:
     gaps: tuple[tuple[float, float], ...] = ()
     lost: float = 0.0
     history: float = 43_200.0
-    length: float = DAY
+    length: float | None = None
 
     @property
     def has_effect(self) -> bool:
@@ -184,7 +185,7 @@ def _scenario(fields: _Fields) -> Scenario:
         gaps=tuple(fields.listed("gaps", _gap)),
         lost=fields.optional("lost", _share, 0.0),
         history=fields.optional("history", _duration, 43_200.0),
-        length=fields.optional("length", _duration, DAY),
+        length=fields.optional("length", _some_time, None),
     )
     fields.nothing_else()
     return found

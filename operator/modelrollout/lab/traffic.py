@@ -30,13 +30,14 @@ _LARGEST: Final = 0.999
 class Traffic:
     """A :class:`modelrollout.lab.runner.Source` that follows the weights (closed loop).
 
-    ``interval`` in seconds; the same seed gives the same traffic for the same weights.
+    ``interval`` in seconds; the same seed gives the same traffic for the same weights. ``length`` in seconds, for a
+    scenario that does not say how long it lasts.
     """
 
-    def __init__(self, scenario: Scenario, *, interval: float, runs: int, seed: int) -> None:
+    def __init__(self, scenario: Scenario, *, interval: float, runs: int, seed: int, length: float = 86_400.0) -> None:
         self.scenario, self.interval, self.runs = scenario, interval, runs
         self._random = np.random.default_rng(seed)
-        count = max(1, math.floor(scenario.length / interval))
+        count = max(1, math.floor((scenario.length or length) / interval + 1e-9))
         self.times: Array = np.arange(count, dtype=np.float64) * interval
         self._totals = sorted({one.total for one in self._kinds})
         self.columns = tuple(sorted({*self._totals, *(column for one in self._kinds for column in _columns(one))}))
