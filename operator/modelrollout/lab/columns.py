@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelrollout.gates.eprocess import Array
 
-__all__ = ["BASELINE", "CANDIDATE", "Recording"]
+__all__ = ["BASELINE", "CANDIDATE", "Ints", "Recording"]
+
+Ints = NDArray[np.int64]
 
 BASELINE: Final = "baseline"
 CANDIDATE: Final = "candidate"

@@ -18,8 +18,8 @@ import numpy as np
 
 from modelrollout.gates import eprocess, noise
 from modelrollout.gates.eprocess import Array, Line
+from modelrollout.lab.columns import Ints
 from modelrollout.lab.rivals import NEVER, Arms
-from modelrollout.lab.runner import Ints
 
 __all__ = ["Truth", "one_arm", "two_arms"]
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from modelrollout.gates.eprocess import Array, Line
 from modelrollout.gates.sequential import Mask
-from modelrollout.lab.runner import Ints
+from modelrollout.lab.columns import Ints
 
 __all__ = ["NEVER", "Arms", "argo", "checks", "flagger", "kayenta"]
 

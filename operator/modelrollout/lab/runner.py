@@ -22,7 +22,7 @@ from modelrollout.gates import eprocess, noise, sequential
 from modelrollout.gates.eprocess import Array
 from modelrollout.gates.rate import RateTest
 from modelrollout.gates.sequential import Mask
-from modelrollout.lab.columns import BASELINE, CANDIDATE, Recording
+from modelrollout.lab.columns import BASELINE, CANDIDATE, Ints, Recording
 from modelrollout.lab.policy import Bound, Buckets, Policy
 
 __all__ = ["Cause", "Event", "Outcome", "Replay", "Results", "Source", "Trace", "run", "taught"]
@@ -34,8 +34,6 @@ _FEWEST_HISTORY: Final = 30
 _SHORTEST_HISTORY: Final = 3600.0
 _EPSILON: Final = 1e-6
 _MOST_EVIDENCE: Final = 700.0
-
-Ints = NDArray[np.int64]
 
 
 class Outcome(StrEnum):

@@ -20,9 +20,10 @@ import numpy as np
 from modelrollout.api.grammar import format_duration
 from modelrollout.gates.sequential import Mask
 from modelrollout.lab import backtest, plot, rivals
+from modelrollout.lab.columns import Ints
 from modelrollout.lab.policy import Bound, Policy, find_policy, read_documents
 from modelrollout.lab.rivals import NEVER, Arms
-from modelrollout.lab.runner import Cause, Ints, Results, run
+from modelrollout.lab.runner import Cause, Results, run
 from modelrollout.lab.scenario import Scenario, find_scenario
 from modelrollout.lab.traffic import Traffic
 

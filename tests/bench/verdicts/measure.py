@@ -3,63 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from modelrollout.gates.eprocess import Array
 from modelrollout.lab import oracle, rivals
-from modelrollout.lab.columns import BASELINE, CANDIDATE, Recording
+from modelrollout.lab.columns import Ints
 from modelrollout.lab.oracle import Truth
 from modelrollout.lab.policy import find_policy
 from modelrollout.lab.rivals import NEVER, Arms
-from modelrollout.lab.runner import Cause, Ints, run
+from modelrollout.lab.runner import Cause, run
 from modelrollout.lab.traffic import Traffic
 from tests.bench.verdicts.cases import INTERVAL, Case
 
 __all__ = ["Measured", "measure"]
 
 _KAYENTA_RUNS = 200
-
-
-class Tape:
-    """Traffic that remembers what it gave: the rivals read it afterwards."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
-        self.runs, self.interval, self.times = traffic.runs, traffic.interval, traffic.times
-        self.columns = traffic.columns
-        self.history: Recording | None = traffic.history
-        self._kept: list[dict[tuple[str, str], Array]] = []
-        self._share = np.zeros(traffic.runs)
-
-    def advance(self, share: Array) -> None:
-        """See :class:`modelrollout.lab.runner.Source`."""
-        self._share = share
-        self._traffic.advance(share)
-        self._kept.append(
-            {
-                (arm, column): self._traffic.counts(arm, [column])[0]
-                for arm in (CANDIDATE, BASELINE)
-                for column in self.columns
-            }
-        )
-
-    def counts(self, arm: str, columns: Sequence[str]) -> list[Array]:
-        """See :class:`modelrollout.lab.runner.Source`."""
-        return [self._kept[-1][arm, column] for column in columns]
-
-    def arms(self, column: str, *, good: bool) -> Arms:
-        """Everything to the end, at the weights that the policy left."""
-        while len(self._kept) < len(self.times):
-            self.advance(self._share)
-
-        def whole(arm: str, name: str) -> Array:
-            return np.stack([one[arm, name] for one in self._kept], axis=1)
-
-        nc, ec, nb, eb = (whole(arm, name) for arm in (CANDIDATE, BASELINE) for name in ("requests", column))
-        return Arms(nc, nc - ec if good else ec, nb, nb - eb if good else eb, self.interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +47,12 @@ class Measured:
 def measure(case: Case, runs: int, seed: int, *, with_rivals: bool = True) -> Measured:
     """Run one case."""
     policy = find_policy([case.policy()])
-    tape = Tape(Traffic(case.scenario(), interval=INTERVAL, runs=runs, seed=seed))
-    results = run(policy, tape, traced=False)
+    traffic = Traffic(case.scenario(), interval=INTERVAL, runs=runs, seed=seed)
+    results = run(policy, traffic, traced=False, counted=True)
     ours = np.where(results.rolled_back, results.intervals - 1, NEVER)
     found = Measured(case, runs, waiting=float((~results.rolled_back & ~results.promoted).mean()))
-    arms = tape.arms(case.kind.column, good=case.kind.good)
+    nc, xc, nb, xb = results.counts[0]
+    arms = Arms(nc, xc, nb, xb, INTERVAL)
     decided = {"ours": ours}
     if with_rivals:
         decided |= _rivals(case, arms)
@@ -106,19 +66,12 @@ def measure(case: Case, runs: int, seed: int, *, with_rivals: bool = True) -> Me
 
 
 def _rivals(case: Case, arms: Arms) -> dict[str, Ints]:
-    line = case.kind.line
-    few = Arms(
-        arms.nc[:_KAYENTA_RUNS],
-        arms.xc[:_KAYENTA_RUNS],
-        arms.nb[:_KAYENTA_RUNS],
-        arms.xb[:_KAYENTA_RUNS],
-        arms.interval,
-    )
+    lines = [case.kind.line]
     return {
-        "flagger": rivals.flagger(arms, line),
-        "argo 0": rivals.argo(arms, line),
-        "argo 3": rivals.argo(arms, line, failure_limit=3),
-        "kayenta": rivals.kayenta(few),
+        "flagger": rivals.flagger([arms], lines),
+        "argo 0": rivals.argo([arms], lines),
+        "argo 3": rivals.argo([arms], lines, failure_limit=3),
+        "kayenta": rivals.kayenta([arms.first(_KAYENTA_RUNS)]),
     }
 
 
