@@ -5,8 +5,9 @@ value of every series is read at the two ends of an interval and differenced; th
 
 - A value that fell was reset (the process began anew): what it shows since is the increment. The buckets of one
   histogram fall together.
-- A series that was not there at the start began at zero if whoever exports it was scraped then, or was created
-  later; otherwise nobody knows, and its increment is left out of *this* interval rather than being invented.
+- A series that was not there at the start began at zero if whoever exports it was scraped then, or if its pod is so
+  young that it cannot have been scraped and forgotten: then what it did before its first scrape comes with that.
+  Otherwise nobody knows, and its increment is left out of *this* interval rather than being invented.
 - A series that is gone at an end of the interval while its exporter was scraped well has ended; if it comes back, it
   began at zero. If the scrape failed, its last value stands: the increment comes with the next good scrape.
 - The same exporter may be seen twice: by two replicas of Prometheus, or by two jobs that scrape the same pod. *One of
@@ -23,7 +24,7 @@ from datetime import datetime
 from typing import Final
 
 from modelrollout.metrics.native import Native
-from modelrollout.metrics.snapshot import Group, Row, Snapshot, Target, Want
+from modelrollout.metrics.snapshot import LOOKBACK, Group, Row, Snapshot, Target, Want
 
 __all__ = ["ALL", "Gain", "gains"]
 
@@ -171,7 +172,7 @@ class _Start:
         present = any(not one.row.gone for one in then)
         self._healthy = _is_healthy(before, group, scraper, then)
         self._absent_is_zero = (
-            present or (target is not None and target.scraped) or (born is not None and born >= before.at)
+            present or (target is not None and target.scraped) or (born is not None and born >= before.at - LOOKBACK)
         )
 
     def gain(self, base: Sequence[_Seen], now: Sequence[_Seen]) -> Gain:

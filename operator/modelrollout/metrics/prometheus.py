@@ -38,7 +38,7 @@ from modelrollout.metrics.readings import (
     narrowed,
     unit_of,
 )
-from modelrollout.metrics.snapshot import LOOKBACK, Snapshot
+from modelrollout.metrics.snapshot import LOOKBACK_TEXT, Snapshot
 
 __all__ = ["Prometheus"]
 
@@ -258,14 +258,15 @@ class Prometheus:
         if not self._allow_promql:
             raise RefusedQueryError(values.NOT_ALLOWED)
         relative = parse_limit(gate.at_most or gate.at_least or "").relative
-        asked: list[Arm] = [arm for arm in look.arms if arm is not look.baseline or relative or look.candidate is None]
+        compared = relative or look.candidate is None
         step = look.step if look.end - look.start >= 2 * look.step else look.end - look.start
-        found = await asyncio.gather(
-            *(values.readings(self._client, gate.value.promql, arm, look.start, look.end, step) for arm in asked)
-        )
-        by_arm = {arm.revision: numbers for arm, numbers in zip(asked, found, strict=True)}
-        theirs = by_arm.get(look.baseline.revision, {}) if relative or look.candidate is None else {}
-        ours = by_arm.get(look.candidate.revision, {}) if look.candidate is not None else {}
+
+        async def numbers(arm: Arm | None) -> dict[datetime, float]:
+            if arm is None or gate.value is None:
+                return {}
+            return await values.readings(self._client, gate.value.promql, arm, look.start, look.end, step)
+
+        ours, theirs = await asyncio.gather(numbers(look.candidate), numbers(look.baseline if compared else None))
         intervals = tuple(
             Interval(at - step, at, _number(ours.get(at)), _number(theirs.get(at))) for at in sorted({*ours, *theirs})
         )
@@ -321,9 +322,9 @@ def _display(gate: Gate, arm: Arm) -> str:
     named = gate.latency or gate.drift
     if named is not None:
         inner = parse_selector(named.histogram).promql(suffix="_bucket", extra=extra)
-        buckets = f"sum by (le) (rate({inner}[{LOOKBACK}]))"
+        buckets = f"sum by (le) (rate({inner}[{LOOKBACK_TEXT}]))"
         return f"histogram_quantile({gate.latency.quantile}, {buckets})" if gate.latency is not None else buckets
     assert gate.ratio is not None
     counted = parse_selector(gate.ratio.good or gate.ratio.bad or "").promql(extra=extra)
     total = parse_selector(gate.ratio.total).promql(extra=extra)
-    return f"sum(rate({counted}[{LOOKBACK}])) / sum(rate({total}[{LOOKBACK}]))"
+    return f"sum(rate({counted}[{LOOKBACK_TEXT}])) / sum(rate({total}[{LOOKBACK_TEXT}]))"

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from modelrollout.metrics.identity import ServiceTemplate, identity_pattern
 from modelrollout.metrics.native import Native
 
-__all__ = ["LOOKBACK", "Group", "Kind", "Row", "Snapshot", "Target", "Unit", "Want", "quoted"]
+__all__ = ["LOOKBACK", "LOOKBACK_TEXT", "Group", "Kind", "Row", "Snapshot", "Target", "Unit", "Want", "quoted"]
 
-LOOKBACK: Final = "5m"
+LOOKBACK: Final = timedelta(minutes=5)
 """How long a series that is not there any more is remembered: Prometheus' own lookback."""
+
+LOOKBACK_TEXT: Final = "5m"
 
 Group = tuple[str, str]
 """(namespace, pod) of whoever exports a series; the instance where no pod is told."""
@@ -69,8 +71,8 @@ class Want:
         series = f"{self.name}{{{','.join(part for part in (self._scope(some), self.narrow, self.matchers) if part)}}}"
         if self.kind is Kind.BOUNDS:
             by = ", ".join(dict.fromkeys(("namespace", self.label or "pod", "le")))
-            return (("", f"group by ({by}) (last_over_time({series}[{LOOKBACK}]))"),)
-        return ("", series), ("-", f"last_over_time({series}[{LOOKBACK}]) unless {series}")
+            return (("", f"group by ({by}) (last_over_time({series}[{LOOKBACK_TEXT}]))"),)
+        return ("", series), ("-", f"last_over_time({series}[{LOOKBACK_TEXT}]) unless {series}")
 
     def _scope(self, namespaces: list[str]) -> str:
         if self.by_service:
@@ -80,10 +82,10 @@ class Want:
     def _targets(self, namespaces: list[str]) -> tuple[str, str]:
         if self.by_service:
             # A gateway's targets are in no rollout's namespace: those of every job that exports the metric.
-            jobs = f"group by (job) (last_over_time({self.name}[{LOOKBACK}]))"
-            return f"up and on (job) {jobs}", f"max_over_time(up[{LOOKBACK}]) and on (job) {jobs}"
+            jobs = f"group by (job) (last_over_time({self.name}[{LOOKBACK_TEXT}]))"
+            return f"up and on (job) {jobs}", f"max_over_time(up[{LOOKBACK_TEXT}]) and on (job) {jobs}"
         up = f"up{{{','.join(part for part in (self._scope(namespaces), self.narrow) if part)}}}"
-        return up, f"max_over_time({up}[{LOOKBACK}])"
+        return up, f"max_over_time({up}[{LOOKBACK_TEXT}])"
 
 
 Unit = tuple[Want, ...]

@@ -80,6 +80,11 @@ def test_a_pod_created_in_the_interval_began_at_zero() -> None:
     assert _gained(_snapshot(), _snapshot(_row(3.0)), born=born) == 3.0
 
 
+def test_a_young_pod_brings_all_it_did_with_its_first_scrape() -> None:
+    born = {POD: START - timedelta(seconds=40)}
+    assert _gained(_snapshot(), _snapshot(_row(3.0)), born=born) == 3.0
+
+
 def test_an_unknown_start_is_left_out_rather_than_invented() -> None:
     assert _gained(_snapshot(), _snapshot(_row(90_000.0), up=[_up()]), born={POD: OLD}) == 0.0
     assert _gained(_snapshot(_row(1.0, OTHER)), _snapshot(_row(90_000.0), _row(2.0, OTHER))) == 1.0
