@@ -157,7 +157,7 @@ def plan(file: Path, rates: tuple[str, ...], baseline: str, want: str, table: Pa
     from modelrollout.lab import plan as lab
 
     policy = _policy(file)
-    with _understood("say the traffic with --rate and --baseline, or give history with --csv"):
+    with _understood("docs/laboratory.md tells how to say the traffic"):
         found = _measured_traffic(policy, table)
         stated = _rates(rates)
         if found is None:
