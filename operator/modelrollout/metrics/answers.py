@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from modelrollout.metrics.identity import owner_of
 from modelrollout.metrics.native import Native, parse_native
-from modelrollout.metrics.snapshot import Group, Kind, Row, Snapshot, Target, Unit, Want
+from modelrollout.metrics.snapshot import Group, Kind, Labels, Row, Series, Snapshot, Target, Unit, Want
 
-__all__ = ["Question", "read_answer"]
+__all__ = ["Question", "SeriesBook", "read_answer"]
 
 _MARK: Final = "modelrollout_want"
+_SERIES: Final = 200_000
+"""About 200 MB; four times what one request may give."""
 
 
 class Question:
@@ -43,26 +45,51 @@ class _Instant:
     """What was found of one instant, by want and namespace; a gateway's own namespace counts for nothing."""
 
     rows: dict[tuple[Want, str], dict[str, list[Row]]] = field(default_factory=dict)
-    targets: dict[tuple[Want, str], dict[Group, dict[frozenset[tuple[str, str]], list[bool]]]] = field(
-        default_factory=dict
-    )
+    targets: dict[tuple[Want, str], dict[Series, list[bool]]] = field(default_factory=dict)
+
+
+class SeriesBook:
+    """The series that were met, so that each is made once. It is begun anew when it has become too big."""
+
+    def __init__(self) -> None:
+        self._known: dict[Labels, Series] = {}
+
+    def of(self, labels: Mapping[str, str]) -> Series:
+        """The series with these labels."""
+        found = Series(labels)
+        if len(self._known) > _SERIES:
+            self._known.clear()
+        return self._known.setdefault(found.items, found)
 
 
 def read_answer(
-    question: Question, result: Sequence[Mapping[str, Any]], instants: Sequence[datetime], step: timedelta
+    question: Question,
+    result: Sequence[Mapping[str, Any]],
+    instants: Sequence[datetime],
+    step: timedelta,
+    book: SeriesBook,
 ) -> dict[tuple[Unit, str], list[Snapshot]]:
     """For each unit and namespace its snapshots, one for each instant.
 
     ``result`` is that of an instant query or of a range query; what lies beyond ``instants`` is left out.
     """
     found = [_Instant() for _ in instants]
-    for series in result:
-        labels = dict(series["metric"])
+    for row in result:
+        labels = dict(row["metric"])
         mark = labels.pop(_MARK)
-        want = question.wants[int(mark.rstrip("-"))]
-        for number, value in _samples(series, instants[0], step):
-            if number < len(found):
-                _add(found[number], want, labels, value, lately=mark.endswith("-"))
+        want, lately = question.wants[int(mark.rstrip("-"))], mark.endswith("-")
+        if want.kind is Kind.TARGETS:
+            labels.pop("__name__", None)
+        series, owner = book.of(labels), owner_of(labels, want.label)
+        place = (want, "" if want.by_service else labels.get("namespace", ""))
+        for number, value in _samples(row, instants[0], step):
+            if number >= len(found):
+                continue
+            if want.kind is Kind.TARGETS:
+                found[number].targets.setdefault(place, {}).setdefault(series, [False, False])[lately] = value == 1.0
+            else:
+                by_owner = found[number].rows.setdefault(place, {})
+                by_owner.setdefault(owner, []).append(Row(series, value, lately))
     return {
         (unit, namespace): [_snapshot(one, at, unit, namespace) for one, at in zip(found, instants, strict=True)]
         for unit, namespace in question.asked
@@ -82,26 +109,14 @@ def _samples(series: Mapping[str, Any], start: datetime, step: timedelta) -> Ite
         yield (round((float(at) - first) / every) if step else 0), parse_native(body)
 
 
-def _add(found: _Instant, want: Want, labels: dict[str, str], value: float | Native, *, lately: bool) -> None:
-    namespace = "" if want.by_service else labels.get("namespace", "")
-    if want.kind is Kind.TARGETS:
-        labels = {name: text for name, text in labels.items() if name != "__name__"}
-        group = (labels.get("namespace", ""), labels.get("pod") or labels.get("instance", ""))
-        states = found.targets.setdefault((want, namespace), {}).setdefault(group, {})
-        states.setdefault(frozenset(labels.items()), [False, False])[lately] = value == 1.0
-    else:
-        by_owner = found.rows.setdefault((want, namespace), {})
-        by_owner.setdefault(owner_of(labels, want.label), []).append(Row(labels, value, lately))
-
-
 def _snapshot(found: _Instant, at: datetime, unit: Unit, namespace: str) -> Snapshot:
     rows: dict[Want, dict[str, list[Row]]] = {}
     targets: dict[Group, list[Target]] = {}
     for want in unit:
         place = (want, "" if want.by_service else namespace)
         if want.kind is Kind.TARGETS:
-            for group, states in found.targets.get(place, {}).items():
-                targets[group] = [Target(dict(who), healthy, lately) for who, (healthy, lately) in states.items()]
+            for series, (healthy, scraped) in found.targets.get(place, {}).items():
+                targets.setdefault(series.group, []).append(Target(series.items, healthy, scraped))
         else:
             rows[want] = found.rows.get(place, {})
     return Snapshot(at, rows, targets)

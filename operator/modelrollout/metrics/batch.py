@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from modelrollout.metrics.answers import Question, read_answer
+from modelrollout.metrics.answers import Question, SeriesBook, read_answer
 from modelrollout.metrics.client import Client, NotYetError, RefusedQueryError, SourceDownError
 from modelrollout.metrics.snapshot import Snapshot, Unit
 
@@ -36,9 +36,10 @@ _ROWS_GUESSED: Final = 50
 """Of a unit in a namespace that was never read."""
 _POINTS: Final = 1_000
 """Instants in one range query; Prometheus refuses more than 11,000 for a series."""
-_KEPT_SECONDS: Final = 60.0
-"""An answer is kept for two steps and as long as this, for rollouts that come late."""
+_KEPT_SECONDS: Final = 15.0
+"""An answer is kept for a step, at whose end it is the start of the next, and as long as this for who comes late."""
 _TIDY_SECONDS: Final = 5.0
+_ASKED_APART_SECONDS: Final = 600.0
 _NO_STEP: Final = timedelta(0)
 
 _Piece = tuple[Unit, tuple[str, ...]]
@@ -78,7 +79,8 @@ class Batch:
         self._pending: dict[_Moment, dict[Unit, set[str]]] = {}
         self._asked_lately: dict[tuple[Unit, timedelta], dict[str, datetime]] = {}
         self._sizes: dict[tuple[Unit, str], int] = {}
-        self._refused: set[Unit] = set()
+        self._refused: dict[Unit, float] = {}
+        self._book = SeriesBook()
         self._tasks: set[asyncio.Task[None]] = set()
         self._flush_at: asyncio.TimerHandle | None = None
         self._tidied = 0.0
@@ -100,7 +102,7 @@ class Batch:
         """
         lately = self._asked_lately.setdefault((unit, step), {})
         lately[namespace] = max(lately.get(namespace, at), at)
-        return (await self._ask((unit, namespace, _Moment(at, at)), 2.0 * step.total_seconds() + _KEPT_SECONDS))[0]
+        return (await self._ask((unit, namespace, _Moment(at, at)), step.total_seconds() + _KEPT_SECONDS))[0]
 
     async def over(self, unit: Unit, namespace: str, start: datetime, end: datetime, step: timedelta) -> list[Snapshot]:
         """The same every ``step`` from ``start`` to ``end``; fewer when Prometheus' clock is not that far yet.
@@ -165,7 +167,7 @@ class Batch:
                 for namespace, last in namespaces.items():
                     usual = last <= moment.end <= last + 2 * step
                     if usual and (unit, namespace, moment) not in self._answers:
-                        self._expect((unit, namespace, moment), 2.0 * step.total_seconds() + _KEPT_SECONDS)
+                        self._expect((unit, namespace, moment), step.total_seconds() + _KEPT_SECONDS)
 
     def _tidy(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -175,7 +177,7 @@ class Batch:
         old = [key for key, (until, answer) in self._answers.items() if until < now and answer.done()]
         for key in old:
             del self._answers[key]
-        self._refused &= {unit for unit, _, _ in self._answers}
+        self._refused = {unit: until for unit, until in self._refused.items() if until > now}
         newest = max((moment.end for _, _, moment in self._answers), default=None)
         for (unit, step), namespaces in list(self._asked_lately.items()):
             kept = {one: at for one, at in namespaces.items() if newest is None or at + 4 * step >= newest}
@@ -227,7 +229,8 @@ class Batch:
                 await asyncio.gather(*(self._answer(moment, part) for part in parts))
                 return
             if isinstance(error, RefusedQueryError):
-                self._refused.update(unit for unit, _ in pieces)
+                until = asyncio.get_running_loop().time() + _ASKED_APART_SECONDS
+                self._refused.update((unit, until) for unit, _ in pieces)
             self._fail(moment, pieces, error)
         except BaseException as error:
             lost = SourceDownError("the question was given up") if isinstance(error, asyncio.CancelledError) else error
@@ -236,7 +239,7 @@ class Batch:
                 raise
         else:
             for (unit, namespace), snapshots in found.items():
-                self._refused.discard(unit)
+                self._refused.pop(unit, None)
                 self._sizes[unit, namespace] = snapshots[-1].size
                 self._settle((unit, namespace, moment), snapshots)
 
@@ -276,7 +279,12 @@ class Batch:
         if not final:
             assert answer.clock is not None
             raise NotYetError((moment.end - answer.clock).total_seconds())
-        return read_answer(question, answer.result, final, moment.step)
+        try:
+            return read_answer(question, answer.result, final, moment.step, self._book)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SourceDownError(
+                f"Prometheus at {self._client.url} gave an answer of another kind: {error!r}"
+            ) from error
 
 
 def _halves(pieces: Sequence[_Piece], error: RefusedQueryError | SourceDownError) -> list[list[_Piece]]:

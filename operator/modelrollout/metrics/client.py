@@ -156,6 +156,8 @@ def _whole_answer(raw: bytes, status: int, clock: datetime | None, url: str) -> 
         answer = json.loads(raw)
     except ValueError as error:
         raise SourceDownError(f"Prometheus at {url} answered HTTP {status} without JSON") from error
+    if not isinstance(answer, dict):
+        raise SourceDownError(f"Prometheus at {url} answered HTTP {status} with JSON that is no answer")
     if answer.get("status") != "success":
         text = f"{answer.get('errorType', 'error')}: {answer.get('error', '')}"
         if answer.get("errorType") == "bad_data":
@@ -166,8 +168,8 @@ def _whole_answer(raw: bytes, status: int, clock: datetime | None, url: str) -> 
     partial = [text for text in warnings if not text.startswith("PromQL ")]
     if partial:
         raise SourceDownError(f"Prometheus at {url} gave a partial answer: {partial[0]}")
-    data = answer["data"]
-    return Answer(data.get("resultType", "vector"), data["result"], clock, tuple(warnings))
+    data = answer.get("data") or {}
+    return Answer(data.get("resultType", "vector"), data.get("result") or [], clock, tuple(warnings))
 
 
 def _list_names(url: str, timeout: float) -> list[str]:

@@ -24,7 +24,7 @@ from datetime import datetime
 from typing import Final
 
 from modelrollout.metrics.native import Native
-from modelrollout.metrics.snapshot import LOOKBACK, Group, Row, Snapshot, Target, Want
+from modelrollout.metrics.snapshot import LOOKBACK, Group, Labels, Row, Scrapers, Snapshot, Target, Want
 
 __all__ = ["ALL", "Gain", "gains"]
 
@@ -37,8 +37,6 @@ _REPLICA_LABELS: Final = frozenset(
 )
 """Who scraped, by their usual names: only for series without an ``up`` of their own (federated, pushed)."""
 _NOT_OF_THE_SERIES: Final = frozenset({"__name__", "le"})
-
-_Key = frozenset[tuple[str, str]]
 
 
 @dataclass(slots=True)
@@ -54,13 +52,13 @@ class _Seen:
     """A series of one revision, taken apart."""
 
     group: Group
-    scraper: _Key
-    key: _Key
+    scraper: Labels
+    key: Labels
     le: str
     row: Row
 
 
-_Apart = dict[Group, dict[_Key, list[_Seen]]]
+_Apart = dict[Group, dict[Labels, list[_Seen]]]
 
 
 def gains(
@@ -71,7 +69,7 @@ def gains(
     ``owners``: for each want the owner to count; ``born``: when each pod was created, as far as is known. Pods whose
     start is not known are there with nothing.
     """
-    scrapers = _Scrapers(before, after)
+    scrapers = _WhoScraped(before, after)
     earlier = {want: _taken_apart(before.of(want, owner), scrapers) for want, owner in owners.items()}
     later = {want: _taken_apart(after.of(want, owner), scrapers) for want, owner in owners.items()}
     found: dict[Want, dict[Group, Gain]] = {want: {} for want in owners}
@@ -89,22 +87,22 @@ def gains(
     return found
 
 
-class _Scrapers:
+class _WhoScraped:
     """The labels of all who scraped a group at either end, those with most labels first."""
 
     def __init__(self, before: Snapshot, after: Snapshot) -> None:
         self._ends = (before.targets, after.targets)
-        self._known: dict[Group, list[Mapping[str, str]]] = {}
+        self._known: dict[Group, Scrapers] = {}
 
-    def of(self, group: Group) -> list[Mapping[str, str]]:
+    def of(self, group: Group) -> Scrapers:
         """Those of one group."""
         if group not in self._known:
-            every = [target.labels for end in self._ends for target in end.get(group, [])]
-            self._known[group] = sorted(every, key=len, reverse=True)
+            every = {target.labels for end in self._ends for target in end.get(group, [])}
+            self._known[group] = tuple(sorted(every, key=lambda one: (-len(one), sorted(one))))
         return self._known[group]
 
 
-def _taken_apart(rows: Iterable[Row], scrapers: _Scrapers) -> _Apart:
+def _taken_apart(rows: Iterable[Row], scrapers: _WhoScraped) -> _Apart:
     found: _Apart = {}
     for row in rows:
         one = _take_apart(row, scrapers)
@@ -121,29 +119,30 @@ def _merged(parts: Iterable[_Apart]) -> _Apart:
     return found
 
 
-def _take_apart(row: Row, scrapers: _Scrapers) -> _Seen:
-    labels = row.labels
-    group = (labels.get("namespace", ""), labels.get("pod") or labels.get("instance", ""))
-    who = next((one for one in scrapers.of(group) if one.items() <= labels.items()), None)
-    names = who.keys() if who is not None else _REPLICA_LABELS
-    scraper = frozenset((name, value) for name, value in labels.items() if name in names)
-    key = frozenset(
-        (name, value) for name, value in labels.items() if name not in names and name not in _NOT_OF_THE_SERIES
-    )
-    return _Seen(group, scraper, key, labels.get("le", ALL), row)
+def _take_apart(row: Row, scrapers: _WhoScraped) -> _Seen:
+    series = row.series
+    those = scrapers.of(series.group)
+    if series.apart is None or series.apart[0] != those:
+        who = next((one for one in those if one <= series.items), None)
+        names = {name for name, _ in who} if who is not None else _REPLICA_LABELS
+        scraper = frozenset(one for one in series.items if one[0] in names)
+        key = frozenset(one for one in series.items if one[0] not in names and one[0] not in _NOT_OF_THE_SERIES)
+        series.apart = (those, scraper, key)
+    _, scraper, key = series.apart
+    return _Seen(series.group, scraper, key, series.labels.get("le", ALL), row)
 
 
 def _speaker(
     before: Snapshot,
     after: Snapshot,
     group: Group,
-    then: Mapping[_Key, list[_Seen]],
-    now: Mapping[_Key, list[_Seen]],
-) -> _Key:
+    then: Mapping[Labels, list[_Seen]],
+    now: Mapping[Labels, list[_Seen]],
+) -> Labels:
     """Who speaks for a pod: one that was scraped well at both ends before one that was there at both; then by name,
     so that it stays the same."""
 
-    def rank(scraper: _Key) -> tuple[bool, bool, list[tuple[str, str]]]:
+    def rank(scraper: Labels) -> tuple[bool, bool, list[tuple[str, str]]]:
         both = scraper in then
         well = both and _is_healthy(before, group, scraper, then[scraper])
         well = well and _is_healthy(after, group, scraper, now[scraper])
@@ -152,11 +151,11 @@ def _speaker(
     return min(now, key=rank)
 
 
-def _target(snapshot: Snapshot, group: Group, scraper: _Key) -> Target | None:
-    return next((one for one in snapshot.targets.get(group, []) if frozenset(one.labels.items()) == scraper), None)
+def _target(snapshot: Snapshot, group: Group, scraper: Labels) -> Target | None:
+    return next((one for one in snapshot.targets.get(group, []) if one.labels == scraper), None)
 
 
-def _is_healthy(snapshot: Snapshot, group: Group, scraper: _Key, seen: Iterable[_Seen]) -> bool:
+def _is_healthy(snapshot: Snapshot, group: Group, scraper: Labels, seen: Iterable[_Seen]) -> bool:
     """Whether the last scrape succeeded. For what has no ``up``, whether anything of it is there."""
     target = _target(snapshot, group, scraper)
     return target.healthy if target is not None else any(not one.row.gone for one in seen)
@@ -166,7 +165,7 @@ class _Start:
     """What is known of one scraper's series of one pod at the start of an interval."""
 
     def __init__(
-        self, before: Snapshot, group: Group, scraper: _Key, then: Sequence[_Seen], born: datetime | None
+        self, before: Snapshot, group: Group, scraper: Labels, then: Sequence[_Seen], born: datetime | None
     ) -> None:
         target = _target(before, group, scraper)
         present = any(not one.row.gone for one in then)

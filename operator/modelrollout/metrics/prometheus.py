@@ -42,6 +42,8 @@ from modelrollout.metrics.snapshot import LOOKBACK_TEXT, Snapshot
 
 __all__ = ["Prometheus"]
 
+_INTERVALS_AT_A_TIME: Final = 100
+"""A day is counted in pieces, between which the others have their turn."""
 _SKEW_SECONDS: Final = 30.0
 """A clock that is further behind is not a matter of patience."""
 
@@ -179,6 +181,8 @@ class Prometheus:
             if before is not None:
                 one, _ = interval(reading, before, after, None, look.baseline)
                 count.add(one, {})
+                if len(count.intervals) % _INTERVALS_AT_A_TIME == 0:
+                    await asyncio.sleep(0)
             before = after
         problem = None
         if not count.intervals:
@@ -261,12 +265,14 @@ class Prometheus:
         compared = relative or look.candidate is None
         step = look.step if look.end - look.start >= 2 * look.step else look.end - look.start
 
-        async def numbers(arm: Arm | None) -> dict[datetime, float]:
+        async def numbers(arm: Arm | None) -> tuple[dict[datetime, float], datetime]:
             if arm is None or gate.value is None:
-                return {}
+                return {}, look.end
             return await values.readings(self._client, gate.value.promql, arm, look.start, look.end, step)
 
-        ours, theirs = await asyncio.gather(numbers(look.candidate), numbers(look.baseline if compared else None))
+        (ours, one), (theirs, other) = await asyncio.gather(
+            numbers(look.candidate), numbers(look.baseline if compared else None)
+        )
         intervals = tuple(
             Interval(at - step, at, _number(ours.get(at)), _number(theirs.get(at))) for at in sorted({*ours, *theirs})
         )
@@ -275,7 +281,7 @@ class Prometheus:
             problem = Problem(ProblemKind.METRIC_MISSING, "value.promql gives no number for the candidate")
         elif relative and not theirs:
             problem = Problem(ProblemKind.BASELINE_MISSING, "value.promql gives no number for the baseline")
-        return GateMeasurement(intervals, problem), look.end
+        return GateMeasurement(intervals, problem), min(one, other)
 
 
 def _sum(one: Evidence, other: Evidence) -> Evidence:

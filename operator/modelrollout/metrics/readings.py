@@ -81,8 +81,9 @@ def owner(gate: Gate, arm: Arm) -> str:
 
 def unit_of(reading: Reading) -> Unit:
     """Everything that has to be read together for a gate."""
-    first = reading.wants[-1]
-    targets = want(reading.gate, Selector(first.name, ""), kind=Kind.TARGETS)
+    name = reading.wants[-1].name
+    plain = f"{name.removesuffix('_bucket')}_count" if name.endswith("_bucket") else name
+    targets = want(reading.gate, Selector(plain, ""), kind=Kind.TARGETS)
     return (*reading.wants, targets)
 
 
@@ -178,8 +179,8 @@ class HistogramReading:
     def suited_to(self, snapshot: Snapshot, arm: Arm) -> HistogramReading:
         """The same for the kind of histogram that the arm has: classic if it has both, for its bounds were chosen."""
         whose = owner(self.gate, arm)
-        classic = bool(snapshot.of(self.classic_want, whose))
-        return replace(self, native=not classic and bool(snapshot.of(self.native_want, whose)))
+        native = not snapshot.of(self.classic_want, whose) and bool(snapshot.of(self.native_want, whose))
+        return self if native == self.native else replace(self, native=native)
 
     def shown_by(self, snapshot: Snapshot, arm: Arm) -> bool:
         """Whether the arm has the kind that is read."""
@@ -189,7 +190,7 @@ class HistogramReading:
     def bounds_of(self, snapshot: Snapshot, arm: Arm) -> set[float]:
         """The classic bounds that an arm has, in seconds."""
         unit = seconds_per_unit(self.selector.name)
-        return {float(row.labels["le"]) * unit for row in snapshot.of(self.classic_want, owner(self.gate, arm))}
+        return {float(row.series.labels["le"]) * unit for row in snapshot.of(self.classic_want, owner(self.gate, arm))}
 
     def maker(self, everything: Sequence[PodGains]) -> Maker:
         """Cumulative counts: at the bounds that were read, or at those that the resolution gives."""

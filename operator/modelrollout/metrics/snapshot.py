@@ -16,7 +16,21 @@ from typing import Final
 from modelrollout.metrics.identity import ServiceTemplate, identity_pattern
 from modelrollout.metrics.native import Native
 
-__all__ = ["LOOKBACK", "LOOKBACK_TEXT", "Group", "Kind", "Row", "Snapshot", "Target", "Unit", "Want", "quoted"]
+__all__ = [
+    "LOOKBACK",
+    "LOOKBACK_TEXT",
+    "Group",
+    "Kind",
+    "Labels",
+    "Row",
+    "Scrapers",
+    "Series",
+    "Snapshot",
+    "Target",
+    "Unit",
+    "Want",
+    "quoted",
+]
 
 LOOKBACK: Final = timedelta(minutes=5)
 """How long a series that is not there any more is remembered: Prometheus' own lookback."""
@@ -25,6 +39,11 @@ LOOKBACK_TEXT: Final = "5m"
 
 Group = tuple[str, str]
 """(namespace, pod) of whoever exports a series; the instance where no pod is told."""
+
+
+Labels = frozenset[tuple[str, str]]
+Scrapers = tuple[Labels, ...]
+"""Whoever scrapes one pod, by the labels of its ``up``."""
 
 
 class Kind(StrEnum):
@@ -91,11 +110,24 @@ class Want:
 Unit = tuple[Want, ...]
 
 
+class Series:
+    """The labels of a series, made once and shared by all instants: they are taken apart again and again."""
+
+    __slots__ = ("apart", "group", "items", "labels")
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self.labels = labels
+        self.items = frozenset(labels.items())
+        self.group: Group = (labels.get("namespace", ""), labels.get("pod") or labels.get("instance", ""))
+        self.apart: tuple[Scrapers, Labels, Labels] | None = None
+        """How it was last taken apart: for these scrapers, whose it is, and what tells it from its siblings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A series at an instant."""
 
-    labels: Mapping[str, str]
+    series: Series
     value: float | Native
     gone: bool = False
     """It is not exported now; the value is its last one."""
@@ -105,7 +137,7 @@ class Row:
 class Target:
     """Whoever is scraped: its labels, and whether that succeeded at the last scrape, or at any in the last minutes."""
 
-    labels: Mapping[str, str]
+    labels: Labels
     healthy: bool
     scraped: bool
 

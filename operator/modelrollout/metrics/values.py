@@ -50,8 +50,9 @@ def substituted(promql: str, arm: Arm) -> str:
 
 async def readings(
     client: Client, promql: str, arm: Arm, start: datetime, end: datetime, step: timedelta
-) -> dict[datetime, float]:
-    """The numbers at the ends of the intervals from ``start`` to ``end``; an instant without a number is not there.
+) -> tuple[dict[datetime, float], datetime]:
+    """The numbers at the ends of the intervals from ``start`` to ``end``, as far as there are any, and the last instant
+    that Prometheus' clock has reached.
 
     Raises
     ------
@@ -65,26 +66,29 @@ async def readings(
         if count <= 1:
             answer = await client.instant(query, end)
             number = _at_one_instant(answer)
-            return _final({} if number is None else {end: number}, answer, end)
+            _refuse_future(answer, end)
+            return ({} if number is None else {end: number}), end
         found: dict[datetime, float] = {}
+        until = start
         for first in range(1, count + 1, _POINTS):
             low, high = start + first * step, start + min(first + _POINTS - 1, count) * step
             answer = await client.range(query, low, high, step)
-            found |= _final(_at_instants(answer, low, step), answer, low)
-        return found
+            if first == 1:
+                _refuse_future(answer, low)
+            until = high if answer.clock is None or answer.clock >= high else low + (answer.clock - low) // step * step
+            found |= {at: number for at, number in _at_instants(answer, low, step).items() if at <= until}
+            if until < high:
+                break
+        return found, until
     except SourceDownError as error:
         if error.splittable:  # an error of evaluation: the query cannot be answered, however often it is asked
             raise RefusedQueryError(str(error)) from error
         raise
 
 
-def _final(found: dict[datetime, float], answer: Answer, first: datetime) -> dict[datetime, float]:
-    """Without what is still in Prometheus' future."""
-    if answer.clock is None:
-        return found
-    if answer.clock < first:
-        raise NotYetError((first - answer.clock).total_seconds())
-    return {at: number for at, number in found.items() if at <= answer.clock}
+def _refuse_future(answer: Answer, at: datetime) -> None:
+    if answer.clock is not None and answer.clock < at:
+        raise NotYetError((at - answer.clock).total_seconds())
 
 
 def _at_one_instant(answer: Answer) -> float | None:

@@ -11,7 +11,7 @@ from modelrollout.api.gate import IdentityBy, MetricIdentity
 from modelrollout.metrics.base import Arm
 from modelrollout.metrics.counting import ALL, gains
 from modelrollout.metrics.identity import identity_pattern, identity_value, owner_of
-from modelrollout.metrics.snapshot import Row, Snapshot, Target, Want
+from modelrollout.metrics.snapshot import Row, Series, Snapshot, Target, Want
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 OLD = START - timedelta(hours=1)
@@ -24,17 +24,18 @@ BUCKETS = Want("seconds_bucket")
 
 
 def _up(pod: str = POD, *, healthy: bool = True, scraped: bool = True, **labels: str) -> Target:
-    return Target({"namespace": "recs", "pod": pod, "job": "pods"} | labels, healthy, scraped)
+    every = {"namespace": "recs", "pod": pod, "job": "pods"} | labels
+    return Target(frozenset(every.items()), healthy, scraped)
 
 
 def _row(value: float, pod: str = POD, *, gone: bool = False, **labels: str) -> Row:
-    return Row({"namespace": "recs", "pod": pod, "job": "pods"} | labels, value, gone)
+    return Row(Series({"namespace": "recs", "pod": pod, "job": "pods"} | labels), value, gone)
 
 
 def _snapshot(*rows: Row, up: list[Target] | None = None, errors: list[Row] | None = None) -> Snapshot:
     targets: dict[tuple[str, str], list[Target]] = {}
     for one in up or []:
-        targets.setdefault(("recs", one.labels["pod"]), []).append(one)
+        targets.setdefault(("recs", dict(one.labels)["pod"]), []).append(one)
     return Snapshot(START, {TOTAL: {OWNER: list(rows)}, ERRORS: {OWNER: errors or []}}, targets)
 
 
