@@ -6,8 +6,8 @@ asked lately is asked for too, so that a rollout that comes a second later finds
 the end of one interval is the reading at the start of the next. The number of requests therefore does not grow with
 the number of rollouts that share definitions, only with the caps below.
 
-A question that fails, fails for all who asked it, and is not remembered. A query that Prometheus refuses is halved
-until the one that is wrong stands alone; from then on it is asked apart.
+A question that fails, fails for all who asked it, and is not remembered. A query that Prometheus refuses, or that is
+too much for it, is halved until the part that is wrong stands alone; from then on that is asked apart.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Batch:
         SourceDownError, RefusedQueryError, NotYetError
         """
         for part in _Moment(start, end, step).chunks():
-            found = await self._fetch_part(part, [(unit, (namespace,))])
+            found = await self._fetch_part(part, [(unit, (namespace,))], patient=True)
             for snapshot in found[unit, namespace]:
                 yield snapshot
 
@@ -228,7 +228,7 @@ class Batch:
             if parts:
                 await asyncio.gather(*(self._answer(moment, part) for part in parts))
                 return
-            if isinstance(error, RefusedQueryError):
+            if isinstance(error, RefusedQueryError) or error.splittable:
                 until = asyncio.get_running_loop().time() + _ASKED_APART_SECONDS
                 self._refused.update((unit, until) for unit, _ in pieces)
             self._fail(moment, pieces, error)
@@ -268,10 +268,12 @@ class Batch:
                 found.setdefault(key, []).extend(snapshots)
         return found
 
-    async def _fetch_part(self, moment: _Moment, pieces: Sequence[_Piece]) -> dict[tuple[Unit, str], list[Snapshot]]:
+    async def _fetch_part(
+        self, moment: _Moment, pieces: Sequence[_Piece], *, patient: bool = False
+    ) -> dict[tuple[Unit, str], list[Snapshot]]:
         question = Question(pieces)
         if moment.step:
-            answer = await self._client.range(question.promql, moment.start, moment.end, moment.step)
+            answer = await self._client.range(question.promql, moment.start, moment.end, moment.step, patient=patient)
         else:
             answer = await self._client.instant(question.promql, moment.end)
         instants = [moment.start + i * moment.step for i in range(moment.points)]

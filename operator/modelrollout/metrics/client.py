@@ -27,16 +27,23 @@ _AT_ONCE: Final = 4
 """Questions at a time. Prometheus runs 20 by default for everybody."""
 _LONG_AT_ONCE: Final = 1
 """Questions about the past at a time, so that these never keep the present waiting."""
+_SERVERS_SHARE: Final = 0.8
+"""Prometheus itself gives up a little earlier, and says so: a slow query is told from a Prometheus that hangs."""
 _LONG_TIMES: Final = 6.0
 """A question about many instants may take that many times as long."""
 
 
 class SourceDownError(Exception):
-    """Prometheus did not give a whole answer. ``splittable``: a smaller question might get one."""
+    """Prometheus did not give a whole answer. ``kind``: the API's type of error; empty when there was no answer."""
 
-    def __init__(self, message: str, *, splittable: bool = False) -> None:
+    def __init__(self, message: str, *, kind: str = "") -> None:
         super().__init__(message)
-        self.splittable = splittable
+        self.kind = kind
+
+    @property
+    def splittable(self) -> bool:
+        """Whether it was the question that was too much for it."""
+        return self.kind in ("execution", "timeout")
 
 
 class RefusedQueryError(Exception):
@@ -89,18 +96,22 @@ class Client:
         """
         return await self._query("query", {"query": query, "time": _seconds(at)}, self._turn, self.timeout)
 
-    async def range(self, query: str, start: datetime, end: datetime, step: timedelta) -> Answer:
-        """A query's values from ``start`` to ``end``, both included, every ``step``.
+    async def range(
+        self, query: str, start: datetime, end: datetime, step: timedelta, *, patient: bool = False
+    ) -> Answer:
+        """A query's values from ``start`` to ``end``, both included, every ``step``. ``patient``: it may wait for
+        others, as a question about a long past may.
 
         Raises
         ------
         SourceDownError, RefusedQueryError
         """
         form = {"query": query, "start": _seconds(start), "end": _seconds(end), "step": f"{step.total_seconds():g}"}
-        return await self._query("query_range", form, self._long_turn, _LONG_TIMES * self.timeout)
+        turn = self._long_turn if patient else self._turn
+        return await self._query("query_range", form, turn, _LONG_TIMES * self.timeout)
 
     async def _query(self, what: str, form: dict[str, str], turn: asyncio.Semaphore, timeout: float) -> Answer:
-        form["timeout"] = f"{timeout:g}s"
+        form["timeout"] = f"{_SERVERS_SHARE * timeout:g}s"
         async with turn:
             try:
                 async with self._http().post(
@@ -162,8 +173,7 @@ def _whole_answer(raw: bytes, status: int, clock: datetime | None, url: str) -> 
         text = f"{answer.get('errorType', 'error')}: {answer.get('error', '')}"
         if answer.get("errorType") == "bad_data":
             raise RefusedQueryError(f"Prometheus refuses the query: {text}")
-        splittable = answer.get("errorType") == "execution"
-        raise SourceDownError(f"Prometheus at {url} could not answer: {text}", splittable=splittable)
+        raise SourceDownError(f"Prometheus at {url} could not answer: {text}", kind=answer.get("errorType", ""))
     warnings = answer.get("warnings") or []
     partial = [text for text in warnings if not text.startswith("PromQL ")]
     if partial:

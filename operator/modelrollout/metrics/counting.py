@@ -12,7 +12,7 @@ value of every series is read at the two ends of an interval and differenced; th
   began at zero. If the scrape failed, its last value stands: the increment comes with the next good scrape.
 - The same exporter may be seen twice: by two replicas of Prometheus, or by two jobs that scrape the same pod. *One of
   them speaks for a pod* in an interval, for all series of a metric alike. The labels that ``up`` has too tell who
-  scraped; those that only the metric has tell its series apart. So two processes of one pod that export the very same
+  scraped; all others tell the metric's series apart. So two processes of one pod that export the very same
   series on two ports are taken for one: less evidence, but never the same request twice.
 """
 
@@ -36,6 +36,7 @@ _REPLICA_LABELS: Final = frozenset(
     | {"job", "instance"}
 )
 """Who scraped, by their usual names: only for series without an ``up`` of their own (federated, pushed)."""
+_JOB_AND_INSTANCE: Final = frozenset({"job", "instance"})
 _NOT_OF_THE_SERIES: Final = frozenset({"__name__", "le"})
 
 
@@ -123,13 +124,22 @@ def _take_apart(row: Row, scrapers: _WhoScraped) -> _Seen:
     series = row.series
     those = scrapers.of(series.group)
     if series.apart is None or series.apart[0] != those:
-        who = next((one for one in those if one <= series.items), None)
-        names = {name for name, _ in who} if who is not None else _REPLICA_LABELS
-        scraper = frozenset(one for one in series.items if one[0] in names)
-        key = frozenset(one for one in series.items if one[0] not in names and one[0] not in _NOT_OF_THE_SERIES)
+        scraper = _scraper(series.items, those)
+        key = frozenset(one for one in series.items - scraper if one[0] not in _NOT_OF_THE_SERIES)
         series.apart = (those, scraper, key)
     _, scraper, key = series.apart
     return _Seen(series.group, scraper, key, series.labels.get("le", ALL), row)
+
+
+def _scraper(labels: Labels, those: Scrapers) -> Labels:
+    """Whoever scraped a series: the one of whose labels it has most. Not all, where the metric's own labels win over
+    the target's (``honor_labels``) or some are dropped; but its job and instance."""
+    best = max(those, key=lambda one: (one <= labels, len(one & labels)), default=None)
+    if best is not None:
+        identity = {one for one in best if one[0] in _JOB_AND_INSTANCE}
+        if best <= labels or (identity and identity <= labels):
+            return best
+    return frozenset(one for one in labels if one[0] in _REPLICA_LABELS)
 
 
 def _speaker(

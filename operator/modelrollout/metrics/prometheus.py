@@ -219,7 +219,9 @@ class Prometheus:
         assert candidate is not None
         if isinstance(reading, HistogramReading):
             reading = await self._of_the_right_kind(reading, after, candidate, look.baseline)
-        name = reading.wants[-1].name
+            name = reading.selector.name if reading.native else reading.classic_want.name
+        else:
+            name = reading.wants[-1].name
         problem = missing_arm(
             name,
             gate,

@@ -1,4 +1,7 @@
-"""Gates on any number that a query gives: one query for each arm, at the ends of the intervals."""
+"""Gates on any number that a query gives: one query for each arm, at the ends of the intervals.
+
+These are asked one by one, not with everybody's: an expensive query of one team must not keep others waiting.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,7 @@ async def readings(
                 break
         return found, until
     except SourceDownError as error:
-        if error.splittable:  # an error of evaluation: the query cannot be answered, however often it is asked
+        if error.kind == "execution":  # it cannot be evaluated, however often it is asked
             raise RefusedQueryError(str(error)) from error
         raise
 

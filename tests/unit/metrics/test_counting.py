@@ -150,6 +150,14 @@ def test_labels_of_the_metric_itself_tell_series_apart() -> None:
     assert _gained(before, after) == 8.0
 
 
+def test_a_label_that_the_metric_keeps_for_itself_tells_series_apart() -> None:
+    """With honor_labels a metric's own `service` wins over the target's; job and instance still tell who scraped."""
+    up = [_up(instance="10.0.0.1:80", service="ranker")]
+    before = _snapshot(_row(1.0, instance="10.0.0.1:80", service="a"), up=up)
+    rows = (_row(3.0, instance="10.0.0.1:80", service="a"), _row(5.0, instance="10.0.0.1:80", service="b"))
+    assert _gained(before, _snapshot(*rows, up=up)) == 7.0
+
+
 def test_replicas_without_an_up_of_their_own_count_once() -> None:
     before = _snapshot(_row(10.0, prometheus_replica="0"), _row(11.0, prometheus_replica="1"))
     after = _snapshot(_row(20.0, prometheus_replica="0"), _row(21.0, prometheus_replica="1"))

@@ -59,6 +59,7 @@ class _Prometheus:
         self.labels = ["__name__", "code", "pod", "namespace"]
         self.answer: Callable[[], web.StreamResponse] | None = None
         self.refused = ""
+        self.slow = ""
         self.infos: list[str] = []
         self.clock = END + timedelta(seconds=1)
         self.texts: list[str] = []
@@ -103,6 +104,8 @@ class _Prometheus:
             return self.answer()
         if self.refused and self.refused in query:
             return _error(400, {"status": "error", "errorType": "bad_data", "error": "parse error"})()
+        if self.slow and self.slow in query:
+            return _error(503, {"status": "error", "errorType": "timeout", "error": "query timed out"})()
         if "time" in form:
             return self._reply("vector", self._at(query, float(str(form["time"]))))
         start, end, step = (float(str(form[name])) for name in ("start", "end", "step"))
@@ -243,6 +246,44 @@ async def test_a_refused_query_blinds_nobody_else(server: Server) -> None:
     fake.clock = plan.end
     await provider.measure([ERRORS, bad], plan, _arm(NEW), _arm(STABLE))
     assert fake.asked["query"] == asked + 3, "what was refused is asked apart: at both instants, and the good one"
+
+
+async def test_a_slow_question_blinds_nobody_else(server: Server) -> None:
+    """A metric with too many series in one namespace: the others, and its other namespaces, are read."""
+    fake, provider = server
+    fake.slow = "team-3"
+    found = await asyncio.gather(*(_measure(provider, ERRORS, namespace=f"team-{i}") for i in range(8)))
+    assert [one.problem is not None for one in found] == [i == 3 for i in range(8)]
+    assert found[3].problem is not None
+    assert found[3].problem.kind is ProblemKind.SOURCE_DOWN
+
+
+async def test_a_gateway_tells_the_services_of_each_namespace_apart(server: Server) -> None:
+    """Series from the gateway's own namespace; who was scraped is asked of the gateway's jobs."""
+    fake, provider = server
+
+    def gateway(query: str, at: float) -> list[dict[str, Any]]:
+        passed = at - OLD.timestamp()
+        if query.startswith(("up", "max_over_time(up")):
+            return [{"metric": {"namespace": "gateways", "pod": "envoy-1", "job": "envoy"}, "value": [at, "1"]}]
+        found = []
+        for number, namespace in enumerate(("a", "b")):
+            for revision in (NEW, STABLE):
+                cluster = {"envoy_cluster_name": f"{namespace}_ranker-{revision}_80", "job": "envoy"}
+                metric = cluster | {"namespace": "gateways", "pod": "envoy-1"}
+                found.append({"metric": metric, "value": [at, str(round(passed * (number + 1)))]})
+        return found
+
+    fake.series = gateway
+    gate = Gate.model_validate(ERRORS.model_dump(by_alias=True, exclude_none=True) | {"identity": {"by": "service"}})
+    one, other = await asyncio.gather(_measure(provider, gate, namespace="a"), _measure(provider, gate, namespace="b"))
+    assert fake.asked["query"] == 2
+    assert one.interval is not None
+    assert other.interval is not None
+    assert (one.interval.candidate, other.interval.candidate) == (Counts(15.0, 15.0), Counts(30.0, 30.0))
+    assert one.interval.halves is None, "a gateway's pods are not the baseline's"
+    assert "up and on (job) group by (job) (last_over_time(requests_total[5m]))" in fake.texts[0]
+    assert 'envoy_cluster_name=~"a_.+_.+|b_.+_.+"' in fake.texts[0]
 
 
 async def test_several_steps_are_one_range_query_and_count_the_same(server: Server) -> None:
