@@ -23,6 +23,7 @@ from modelrollout.gates.eprocess import Array
 from modelrollout.gates.rate import RateTest
 from modelrollout.gates.sequential import Mask
 from modelrollout.lab.columns import BASELINE, CANDIDATE, Ints, Recording
+from modelrollout.lab.past import first_state, quantiles, slower, taught
 from modelrollout.lab.policy import Bound, Buckets, Policy
 
 __all__ = ["Cause", "Event", "Outcome", "Replay", "Results", "Source", "Trace", "run", "taught"]
@@ -30,8 +31,6 @@ __all__ = ["Cause", "Event", "Outcome", "Replay", "Results", "Source", "Trace", 
 _BETA: Final = 0.05
 _UNLATCH: Final = math.log(10.0)
 _LEAN: Final = 2.0
-_FEWEST_HISTORY: Final = 30
-_SHORTEST_HISTORY: Final = 3600.0
 _EPSILON: Final = 1e-6
 _MOST_EVIDENCE: Final = 700.0
 
@@ -421,13 +420,15 @@ class _GateRuns:
         runs = source.runs
         self.bound, self.source, self.test = bound, source, bound.test
         self.design = bound.test.design
-        self.state = _start(bound, source, floor)
+        self.state = first_state(bound, source.history, source.runs, floor)
         self.present = np.zeros(runs, dtype=np.bool_)
         self.requests = np.zeros(runs)
         self.last = np.zeros((4, runs))
         self._past = np.zeros((4, runs))
         """Of steps before: requests and bad ones of the candidate, of the baseline by the candidate's requests."""
         self._memory: Array | None = None
+        self._known = np.ones(runs, dtype=np.bool_)
+        """Whether the limit of a latency is known: one relative to the baseline is not before the first interval."""
 
     def take(self, alive: Mask, judged: Mask, share: Array) -> None:
         """Count one interval; judge it where ``judged``."""
@@ -441,9 +442,10 @@ class _GateRuns:
         wanted = judged & self.present
         if self.design.line.relative:
             wanted = wanted & ~alone
-        before, self.state = self.state, sequential.fold(self.state, self.design, slot, wanted)
+        before, folded = self.state, sequential.fold(self.state, self.design, slot, wanted)
         if self.design.guard and alone.any():
-            self.state = sequential.fold(before, self._unguarded, slot, wanted).rows(alone, self.state)
+            folded = sequential.fold(before, self._unguarded, slot, wanted).rows(alone, folded)
+        self.state = folded.rows(self._known, before)
 
     @property
     def _unguarded(self) -> sequential.Design:
@@ -461,8 +463,8 @@ class _GateRuns:
             return total, bad, bad
         counts = np.stack(self.source.counts(arm, self.bound.source.columns), axis=1)
         limits = self._limits()
-        known = np.isfinite(limits)
-        slow, doubtful = _slower(counts, self.bound.source, np.where(known, limits, np.inf))
+        self._known = known = np.isfinite(limits)
+        slow, doubtful = slower(counts, self.bound.source, np.where(known, limits, np.inf))
         if arm == BASELINE and self.test.limit.relative:
             self._remember(counts)
         return np.where(known, counts[:, -1], np.nan), slow, doubtful
@@ -474,7 +476,7 @@ class _GateRuns:
             return np.full(self.source.runs, limit.offset)
         if self._memory is None or not isinstance(source, Buckets):
             return np.full(self.source.runs, np.nan)
-        return limit.factor * _quantiles(self._memory, source, self.test.quantile or 0.0) + limit.offset
+        return limit.factor * quantiles(self._memory, source, self.test.quantile or 0.0) + limit.offset
 
     def _remember(self, counts: Array) -> None:
         kept = 0.0 if self._memory is None else self._memory * sequential.MEMORY
@@ -609,90 +611,3 @@ def _line_at(test: RateTest, base: float) -> float:
     assert test.must_see is not None
     factor, offset = test.must_see.factor, test.must_see.offset
     return eprocess.Line(factor, 1.0 - factor - offset if test.good else offset).at(base)
-
-
-def _slower(counts: Array, source: Buckets, limits: Array) -> tuple[Array, Array]:
-    """Requests slower than the limit: beyond doubt (than the bound at or above it), and with every doubt."""
-    bounds = np.array(source.bounds)
-    above = np.searchsorted(bounds, limits - 1e-12)
-    below = np.searchsorted(bounds, limits + 1e-12, side="right") - 1
-    rows = np.arange(len(counts))
-    total = counts[:, -1]
-    within = counts[rows, np.minimum(above, len(bounds) - 1)]
-    surely = np.where(below >= 0, counts[rows, np.maximum(below, 0)], 0.0)
-    return np.asarray(total - within), np.asarray(total - surely)
-
-
-def _quantiles(counts: Array, source: Buckets, quantile: float) -> Array:
-    """A quantile in seconds by linear interpolation inside its bucket, for each run; NaN without requests.
-
-    Source: the documented behaviour of PromQL's ``histogram_quantile`` for classic histograms.
-    """
-    total = counts[:, -1]
-    rank = quantile * total
-    inside = np.argmax(counts >= rank[:, None], axis=1)
-    bounds = np.array(source.bounds)
-    rows = np.arange(len(counts))
-    low = np.where(inside > 0, bounds[np.maximum(inside - 1, 0)], 0.0)
-    under = np.where(inside > 0, counts[rows, np.maximum(inside - 1, 0)], 0.0)
-    held = counts[rows, inside] - under
-    with np.errstate(divide="ignore", invalid="ignore"):
-        part = np.where(held > 0.0, (rank - under) / held, 1.0)
-        found = np.where(np.isfinite(bounds[inside]), low + (bounds[inside] - low) * part, low)
-    return np.asarray(np.where(total > 0.0, found, np.nan))
-
-
-def _start(bound: Bound, source: Source, floor: float | None) -> sequential.State:
-    """A state that knows what the baseline's history teaches: its noise floor, and its rate (fading)."""
-    runs, history = source.runs, source.history
-    if history is None or not len(history.times):
-        return sequential.start(runs, floor=floor)
-    total, bad, known = taught(bound, history)
-    fading = sequential.MEMORY ** np.arange(len(history.times))[::-1]
-    floors = known if floor is None else np.full(runs, floor)
-    return sequential.start(
-        runs, floor=floors, requests=(np.nan_to_num(total) * fading).sum(axis=1), bad=(bad * fading).sum(axis=1)
-    )
-
-
-def taught(bound: Bound, history: Recording) -> tuple[Array, Array, Array]:
-    """What the baseline's history teaches a gate: requests (NaN where there is no data) and bad ones, of shape (runs,
-    T), and κ²·Δt in seconds of each run (-1 where history is too short to know it)."""
-    total, bad = _past(bound, history.counts(BASELINE, bound.source.columns))
-    return total, bad, _floors(bound, history, total, bad)
-
-
-def _past(bound: Bound, counts: list[Array]) -> tuple[Array, Array]:
-    """Requests (NaN where there is no data) and bad ones of the baseline, of shape (runs, T)."""
-    if not isinstance(bound.source, Buckets):
-        events, total = counts
-        return total, np.nan_to_num(total - events if bound.test.good else events)
-    stacked = np.nan_to_num(np.stack(counts, axis=2))
-    limit, runs = bound.test.limit, len(stacked)
-    limits = np.full(runs, limit.offset)
-    if limit.relative:
-        limits = limits + limit.factor * _quantiles(stacked.sum(axis=1), bound.source, bound.test.quantile or 0.0)
-    flat = stacked.reshape(-1, stacked.shape[2])
-    slow, _ = _slower(flat, bound.source, np.repeat(np.where(np.isfinite(limits), limits, np.inf), stacked.shape[1]))
-    return counts[-1], slow.reshape(stacked.shape[:2])
-
-
-def _floors(bound: Bound, history: Recording, total: Array, bad: Array) -> Array:
-    """κ²·Δt in seconds of each run; -1 where history is too short to know it."""
-    seconds, good = history.interval, bound.test.good
-    found = np.full(len(total), -1.0)
-    if len(history.times) * seconds < _SHORTEST_HISTORY - _EPSILON:
-        return found
-    halves = history.halves(bound.source.columns)
-    sides = None if halves is None else [_past(bound, side) for side in halves]
-    for i in range(len(total)):
-        if (np.nan_to_num(total[i]) > 0.0).sum() < _FEWEST_HISTORY:
-            continue
-        if sides is not None:
-            (n1, x1), (n2, x2) = sides
-            found[i] = noise.between_halves(
-                np.nan_to_num(n1[i]), x1[i], np.nan_to_num(n2[i]), x2[i], seconds, good=good
-            )
-        else:
-            found[i] = noise.within_series(np.nan_to_num(total[i]), bad[i], seconds, good=good)
-    return found
