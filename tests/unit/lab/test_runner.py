@@ -202,7 +202,7 @@ def test_absolute_gates_act_where_no_baseline_is_left() -> None:
     gate = {"name": "errors", "ratio": {"bad": "errors", "total": "requests"}, "atMost": "2%"}
     steps = [{"weight": 10, "hold": "5m"}, {"weight": 100, "hold": "1h"}]
     base: list[Row | None] = [BASE] * 20 + [None] * 100
-    base: Rows = [(675.0, 60.0)] * 100
+    bad: list[Row | None] = [GOOD] * 25 + [(75.0, 12.0)] * 95
     results = run(policy(gate, steps=steps), recording(bad, base, past=300))
     assert results.outcome() is Outcome.ROLLED_BACK
     assert results.at[0] < 40 * INTERVAL
@@ -210,7 +210,7 @@ def test_absolute_gates_act_where_no_baseline_is_left() -> None:
 
 def test_an_absolute_limit_that_both_break_rolls_nothing_back() -> None:
     gate = {"name": "errors", "ratio": {"bad": "errors", "total": "requests"}, "atMost": "2%"}
-    base = [(675.0, 60.0)] * 100
+    base: Rows = [(675.0, 60.0)] * 100
     results = run(policy(gate), recording([(75.0, 7.0)] * 100, base, past=0))
     assert results.outcome() is Outcome.UNDECIDED
 
