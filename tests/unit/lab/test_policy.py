@@ -127,7 +127,7 @@ def test_a_file_without_a_policy_says_what_to_give() -> None:
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nowhere.yaml: No such file"):
+    with pytest.raises(ValueError, match=r"nowhere\.yaml: No such file"):
         read_documents(tmp_path / "nowhere.yaml")
     bad = tmp_path / "bad.yaml"
     bad.write_text("a: [", encoding="utf-8")

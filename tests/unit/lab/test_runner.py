@@ -202,7 +202,7 @@ def test_absolute_gates_act_where_no_baseline_is_left() -> None:
     gate = {"name": "errors", "ratio": {"bad": "errors", "total": "requests"}, "atMost": "2%"}
     steps = [{"weight": 10, "hold": "5m"}, {"weight": 100, "hold": "1h"}]
     base: list[Row | None] = [BASE] * 20 + [None] * 100
-    bad: list[Row | None] = [GOOD] * 25 + [(75.0, 12.0)] * 95
+    bad: Rows = [*[GOOD] * 25, *[(75.0, 12.0)] * 95]
     results = run(policy(gate, steps=steps), recording(bad, base, past=300))
     assert results.outcome() is Outcome.ROLLED_BACK
     assert results.at[0] < 40 * INTERVAL
