@@ -29,7 +29,7 @@ from modelrollout.gates.divergence import psi
 from modelrollout.gates.drift import DriftTest
 from modelrollout.gates.evidence import Histogram, Interval
 
-__all__ = ["SCENARIOS", "Result", "Scenario", "run", "shares", "shifted"]
+__all__ = ["SCENARIOS", "Result", "Scenario", "gate", "intervals", "run", "shares", "shifted"]
 
 Floats = npt.NDArray[np.float64]
 _NORMAL = NormalDist()
@@ -118,7 +118,8 @@ def _draw(random: np.random.Generator, events: float, clump: int, share: Floats)
     return np.asarray(random.multinomial(random.poisson(events / clump), share) * float(clump), dtype=np.float64)
 
 
-def _intervals(scenario: Scenario, random: np.random.Generator) -> Iterator[Interval]:
+def intervals(scenario: Scenario, random: np.random.Generator) -> Iterator[Interval]:
+    """What the two arms of one run do, look by look."""
     edges, shift = _edges(scenario), shifted(scenario)
     bounds = (*(float(edge) for edge in edges), math.inf)
     still = shares(edges, shift), shares(edges, 0.0)
@@ -157,7 +158,7 @@ def run(scenario: Scenario, runs: int, seed: int = 1) -> Result:
     breached_at, proven_at, plain = [], [], 0
     for one in range(runs):
         state, first, alarmed, seen = test.start(), dict[Verdict, float](), False, None
-        for interval in _intervals(scenario, np.random.default_rng([seed, one])):
+        for interval in intervals(scenario, np.random.default_rng([seed, one])):
             state = test.fold(state, interval)
             found = test.assess(state)
             first.setdefault(found.verdict, float(found.samples))
@@ -187,7 +188,7 @@ def _plain_rule(scenario: Scenario, seen: Interval, limit: float) -> bool:
 
 _KS = DriftMeasure.KS
 SCENARIOS = [
-    Scenario("PSI equal", goal="proven ≤ 800, no alarm"),
+    Scenario("PSI equal, 1:1", goal="proven ≤ 800, no alarm"),
     Scenario("PSI equal, 20 buckets", buckets=20),
     Scenario("PSI equal, 1:9", ratio=9.0),
     Scenario("PSI equal, clumps of 5", clump=5, per_look=160.0),

@@ -25,6 +25,7 @@ __all__ += ["psi_design_effect"]
 
 _POWER_80: Final = NormalDist().inv_cdf(0.8)
 _FIXED_POINT_STEPS: Final = 12
+_BISECTIONS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Bounds:
     estimate: float
     """Without its bias."""
     low: float
-    """The distance is shown to be larger than this."""
+    """Above the limit when the distance is shown to be beyond it, whatever the look."""
     high: float
-    """The distance is shown to be smaller than this."""
+    """Below the limit when the distance is shown to be within it."""
     error: float
     """Standard error of the estimate."""
     would_have_seen: float
@@ -79,42 +80,64 @@ def psi_gradient(compared: Comparison) -> tuple[Cells, Cells]:
 def psi_design_effect(compared: Comparison) -> float:
     """How many times wider than for independent requests the difference scatters; 1 at least."""
     pairs = [(s, pi) for s, pi in zip(compared.scatter(), compared.middle_shares(), strict=True) if pi > 0.0]
-    return max(1.0, sum(scatter / share for scatter, share in pairs) / max(len(pairs) - 1, 1))
+    freedom = max(len(pairs) - 1, 1)
+    doubt = 1.0 + math.sqrt(2.0 / (freedom * max(compared.strata - 1, 1)))
+    return max(1.0, sum(scatter / share for scatter, share in pairs) / freedom * doubt)
 
 
 def psi_bounds(compared: Comparison, limit: float, alpha: float, beta: float) -> Bounds:
-    """PSI with its bounds. The variance is never taken below that of a PSI at the limit.
+    """PSI with its bounds, both for the question whether a PSI *at the limit* could look like this.
 
-    Near equality the slopes vanish and with them the variance that they predict; what is asked is whether a PSI *at
-    the limit* could look like this.
+    Variance and bias are therefore those of a distribution on the limit: near equality the slopes vanish and with them
+    the variance that they predict, and where a bucket is all but empty they grow beyond measure. A PSI above the limit
+    is moved onto it along the straight line to the other arm; below, the variance has a floor. For a breach what the
+    slopes leave out is added, the variance of the quadratic part.
     """
     p, q = _smoothed(compared)
+    value = psi(p, q)
     effect = psi_design_effect(compared)
     per_p, per_q = effect / compared.samples, effect * compared.thinning / compared.samples**2
-    by_p, by_q = psi_slopes(p, q)
-    predicted = per_p * _variance(p, by_p) + per_q * _variance(q, by_q)
-    floor = 4.0 * limit * (per_p + per_q)
-    variance = max(predicted, floor, compared.batch_variance())
+    predicted = _psi_variance(p, q, per_p, per_q)
+    uneven = max(1.0, compared.batch_variance() / predicted) if predicted > 0.0 else 1.0
+    on_limit = p if value <= limit else _moved_to(limit, p, q)
+    variance = max(_psi_variance(on_limit, q, per_p, per_q) * uneven, 4.0 * limit * (per_p + per_q))
     planned = planning_constant(alpha) / limit**2
-    value = psi(p, q)
-    estimate = value - psi_bias(p, q, per_p, per_q)
+    estimate = value - psi_bias(on_limit, q, per_p, per_q)
+    curved = 2.0 * (compared.size - 1) * (per_p + per_q) ** 2
+    to_breach = half_width(variance + curved, planned, alpha)
+    to_breach += to_breach**2 / (4.0 * limit)
     return Bounds(
         value,
         estimate,
-        estimate - half_width(variance, planned, alpha),
+        estimate - to_breach,
         value + half_width(variance, planned, beta),
         math.sqrt(variance),
-        _visible_psi(variance, per_p + per_q, limit, alpha),
+        _visible_psi(to_breach, limit, per_p + per_q),
     )
 
 
-def _visible_psi(variance: float, per_sample: float, limit: float, alpha: float) -> float:
-    """The excess over the limit that is seen with 80 % power; its variance grows with it, hence the iteration."""
-    planned, excess = planning_constant(alpha) / limit**2, 0.0
+def _moved_to(limit: float, p: Cells, q: Cells) -> Cells:
+    """The shares on the line from q to p whose PSI to q is the limit; it lies between them."""
+    low, high = 0.0, 1.0
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        moved = tuple(b + middle * (a - b) for a, b in zip(p, q, strict=True))
+        low, high = (middle, high) if psi(moved, q) < limit else (low, middle)
+    return tuple(b + high * (a - b) for a, b in zip(p, q, strict=True))
+
+
+def _visible_psi(to_breach: float, limit: float, per_sample: float) -> float:
+    """The excess over the limit that is seen with 80 % power; its own variance grows with it, hence the iteration."""
+    excess = to_breach
     for _ in range(_FIXED_POINT_STEPS):
-        there = max(variance, 4.0 * (limit + excess) * per_sample)
-        excess = half_width(there, planned, alpha) + _POWER_80 * math.sqrt(there)
+        excess = to_breach + _POWER_80 * math.sqrt(4.0 * (limit + excess) * per_sample)
     return excess
+
+
+def _psi_variance(p: Cells, q: Cells, per_p: float, per_q: float) -> float:
+    """The variance of PSI to first order (the delta method)."""
+    by_p, by_q = psi_slopes(p, q)
+    return per_p * _variance(p, by_p) + per_q * _variance(q, by_q)
 
 
 def _variance(shares: Cells, slopes: Cells) -> float:

@@ -83,8 +83,8 @@ class DriftTest:
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if not 0.0 < value < 0.5:
                 raise ValueError(f"{name}: {value} is not a probability between 0 and 0.5")
-        if self.reference is not None and len(self._merged(self.reference).bounds) < 2:
-            raise ValueError("reference: all events lie in one bucket: give at least two that hold some")
+        if self.reference is not None:
+            self._merged(self.reference)
 
     def start(self) -> DriftState:
         """Nothing seen yet."""
@@ -290,9 +290,9 @@ class DriftTest:
         if shared:
             return f"{text}: input drift, both revisions moved"
         if verdict is Verdict.BREACHED:
-            return f"{text}; shown to be above {max(found.low, 0.0):.3g}"
+            return f"{text}; shown to be above it"
         if verdict is Verdict.PROVEN:
-            return f"{text}; shown to be below {found.high:.3g}"
+            return f"{text}; shown to be below it"
         return f"{text}; would have seen {self.limit.offset + found.would_have_seen:.3g}"
 
 

@@ -237,6 +237,8 @@ def _from_plain(plain: Any) -> Estimate | tuple[Row, ...] | None:
     *numbers, samples = plain
     candidate, baseline, *errors = _checked(numbers, 5)
     ours, theirs, paired = errors
+    if candidate is None:
+        raise ValueError("no number of the candidate")
     return Estimate(
         candidate, baseline, ours, theirs, paired, None if samples is None else Samples(*_checked(samples, 2))
     )
