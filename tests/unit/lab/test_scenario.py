@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from modelrollout.lab.scenario import (
     Blips,
@@ -114,3 +117,18 @@ def test_a_time_can_only_be_multiplied() -> None:
 def test_a_file_without_a_scenario_says_what_to_give() -> None:
     with pytest.raises(ValueError, match="0 scenarios: give one mapping with traffic and metrics"):
         find_scenario([{"steps": [], "gates": []}])
+
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", PAGE, re.S))
+def test_every_scenario_of_the_documentation_is_one(block: str) -> None:
+    assert find_scenario(list(yaml.safe_load_all(block))).metrics
+
+
+def test_every_field_is_documented() -> None:
+    with pytest.raises(ValueError, match="no such field: there are (.*)") as told:
+        read(nothing=1)
+    fields = str(told.value).partition("there are ")[2].split(", ")
+    assert not [field for field in fields if f"| `{field}` |" not in PAGE]
