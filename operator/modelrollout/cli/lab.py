@@ -7,30 +7,25 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from modelrollout.api.grammar import parse_percent
 from modelrollout.cli.errors import CliError
+from modelrollout.cli.recordings import Origin, origin, progress, read_policy, understood
 
 if TYPE_CHECKING:
+    from modelrollout.lab.backtest import AgainstItself
     from modelrollout.lab.plan import Traffic
     from modelrollout.lab.policy import Policy
-    from modelrollout.lab.recorded import Recorded
 
 __all__ = ["register"]
 
-_GUIDE: Final = "docs/laboratory.md tells how to write it"
-
 _file = click.argument("file", type=click.Path(path_type=Path))
-_csv = click.option(
-    "--csv", "table", type=click.Path(path_type=Path), help="Recorded increments: time,arm and a column per counter."
-)
 _output = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print.")
 _plot = click.option("--plot", type=click.Path(path_type=Path), help="Write charts into this HTML file.")
 _seed = click.option("--seed", type=int, default=1, help="Seed of everything drawn at random.")
@@ -56,88 +51,117 @@ def simulate(files: Sequence[Path], runs: int, seed: int, plot: Path | None, out
     """
     from modelrollout.lab import simulate as lab
 
-    with _understood("docs/scenarios.md tells how to write it"):
+    with understood("docs/scenarios.md tells how to write it"):
         policy, scenario = lab.read(files)
-        with _progress() as progress:
-            found = lab.simulate(policy, scenario, runs=runs, seed=seed, progress=progress)
+        with progress() as told:
+            found = lab.simulate(policy, scenario, runs=runs, seed=seed, progress=told)
     click.echo(json.dumps(found.summary()) if output == "json" else lab.text(found))
     if plot is not None:
         _page(plot, "Simulation", [lab.text(found), *lab.charts(found)])
     return 0
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[float], None] | None]:
-    """A line on a terminal that says how far it is; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-
-    def told(part: float) -> None:
-        click.echo(f"\r{part:4.0%}", err=True, nl=False)
-
-    yield told
-    click.echo("\r    \r", err=True, nl=False)
-
-
 @click.command()
 @_file
-@_csv
+@origin
 @click.option("--aa/--no-aa", default=None, help="Also run the baseline against itself; default with text.")
 @_seed
 @_plot
 @_output
-def backtest(file: Path, table: Path | None, aa: bool | None, seed: int, plot: Path | None, output: str) -> int:
+def backtest(file: Path, origin: Origin, aa: bool | None, seed: int, plot: Path | None, output: str) -> int:
     """Run the policy in FILE over recorded history: what it would have done.
 
-    FILE holds a ModelRollout, or only its gates and steps, with metrics named like the columns of the recording.
+    FILE holds a ModelRollout, or only its gates and steps. A table has rows of a candidate, and metrics are named like
+    its columns; in Prometheus every past release of the rollout is found and judged.
     """
-    if table is None:
-        raise click.UsageError("give recorded history: --csv FILE")
+    origin.check()
+    policy, wanted = read_policy(file), aa or (aa is None and output == "text")
+    if origin.prometheus is not None:
+        return _past_releases(file, policy, origin, seed if wanted else None, plot, output)
     from modelrollout.lab import backtest as lab
     from modelrollout.lab import runner
 
-    policy, recorded = _policy(file), _recorded(table)
-    _fitted(policy, recorded)
+    recorded = origin.recorded(policy)
     if recorded.recording.begins is None:
-        raise CliError(f'{table}: no row has the arm "candidate"', "calibrate reads a recording of the baseline alone")
+        raise CliError(
+            f'{origin.table}: no row has the arm "candidate"', "calibrate reads a recording of the baseline alone"
+        )
     results = runner.run(policy, recorded.recording)
     itself = None
-    if aa or (aa is None and output == "text"):
+    if wanted:
         itself = lab.against_itself(policy, recorded.recording.between(0, recorded.history), seed=seed)
     if output == "json":
         if itself is not None:
-            click.echo(json.dumps({"aa": {"skipped": itself} if isinstance(itself, str) else itself.summary()}))
+            click.echo(json.dumps({"aa": _for_machines(itself)}))
         click.echo(json.dumps(results.summary()))
     else:
         click.echo(f"{recorded.describe()}\n\n{lab.text(policy, results)}")
         if itself is not None:
-            click.echo(f"\n{itself if isinstance(itself, str) else itself.text()}")
+            click.echo(f"\n{_for_people(itself)}")
     if plot is not None:
         told = f"{recorded.describe()}\n{lab.text(policy, results)}"
         _page(plot, "Backtest", [told, *lab.chart(policy, recorded.recording, results)])
     return 0
 
 
+def _past_releases(file: Path, policy: Policy, origin: Origin, seed: int | None, plot: Path | None, output: str) -> int:
+    """Every release that Prometheus remembers, and (with a seed) the baseline against itself."""
+    from modelrollout.lab import backtest as lab
+    from modelrollout.lab import history, runner
+
+    found = origin.found(file, policy)
+    itself = None if seed is None else lab.against_itself(policy, history.baseline(found), seed=seed)
+    rows, told, charts = [], [], []
+    for one in history.releases(found, policy):
+        results = runner.run(policy, one.recording)
+        names = {"revision": one.revision, "stable": one.baseline, "startedAt": _when(one.at)}
+        rows.append(names | results.summary())
+        told.append(f"{_when(one.at)}  {one.revision} against {one.baseline}\n\n{lab.text(policy, results)}")
+        charts += [told[-1], *lab.chart(policy, one.recording, results)]
+    if output == "json":
+        answer = {"releases": rows, "notes": list(found.notes)}
+        click.echo(json.dumps(answer | ({} if itself is None else {"aa": _for_machines(itself)})))
+    else:
+        click.echo("\n\n".join(told) or "no release in this time: no revision got its first requests beside another")
+        for line in (*found.notes, *(() if itself is None else (_for_people(itself),))):
+            click.echo(f"\n{line}")
+    if plot is not None:
+        _page(plot, "Backtest", charts or ["no release in this time"])
+    return 0
+
+
+def _for_machines(itself: AgainstItself | str) -> dict[str, object]:
+    return {"skipped": itself} if isinstance(itself, str) else itself.summary()
+
+
+def _for_people(itself: AgainstItself | str) -> str:
+    return itself if isinstance(itself, str) else itself.text()
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @click.command()
 @_file
-@_csv
+@origin
 @click.option("--accept", default="", help="Regression to accept beyond the noise, of the events: errors=10%,ctr=2%.")
 @_plot
 @_output
-def calibrate(file: Path, table: Path | None, accept: str, plot: Path | None, output: str) -> int:
+def calibrate(file: Path, origin: Origin, accept: str, plot: Path | None, output: str) -> int:
     """How noisy each metric in FILE is by itself, and limits that lie beyond it."""
+    origin.check()
     from modelrollout.lab import calibrate as lab
 
-    policy, recorded = _policy(file), _history(table)
-    _fitted(policy, recorded)
-    history = recorded.recording.between(0, recorded.history)
-    with _understood("give --csv rows of the baseline from before the candidate's first one"):
-        found = lab.calibrate(policy, history, _shares("--accept", accept, policy))
+    policy = read_policy(file)
+    accepted = _shares("--accept", accept, policy)
+    history, described = origin.history(file, policy)
+    with understood("give a history of the baseline with traffic in it"):
+        found = lab.calibrate(policy, history, accepted)
     if output == "json":
         click.echo(json.dumps({"gates": [one.summary() for one in found]}))
     else:
-        click.echo(f"{recorded.describe()}\n\n{lab.text(found)}")
+        click.echo(f"{described}\n\n{lab.text(found)}")
     if plot is not None:
         _page(plot, "Calibration", [lab.text(found), *lab.chart(policy, history, found)])
     return 0
@@ -145,54 +169,36 @@ def calibrate(file: Path, table: Path | None, accept: str, plot: Path | None, ou
 
 @click.command()
 @_file
-@click.option(
-    "--rate", "rates", multiple=True, help="Requests per second of both revisions: 50, or ctr=120 of one gate."
-)
+@click.option("--rate", "rates", multiple=True, help="Requests/s of both revisions: 50, or ctr=120 of one gate.")
 @click.option("--baseline", default="", help="What the baseline has of what each gate counts: errors=1%,ctr=3%.")
 @click.option("--want", default="", help="How bad a candidate must be noticed: errors=2%,ctr=90% of baseline.")
-@_csv
+@origin
 @_output
-def plan(file: Path, rates: tuple[str, ...], baseline: str, want: str, table: Path | None, output: str) -> int:
+def plan(file: Path, rates: tuple[str, ...], baseline: str, want: str, origin: Origin, output: str) -> int:
     """What each gate in FILE can see at this traffic, and what it would need."""
     from modelrollout.lab import plan as lab
 
-    policy = _policy(file)
-    with _understood("docs/laboratory.md tells how to say the traffic"):
-        found = _measured_traffic(policy, table)
-        stated = _rates(rates)
-        if found is None:
+    policy = read_policy(file)
+    wishes, stated = _said("--want", want), _rates(rates)
+    with understood("docs/laboratory.md tells how to say the traffic"):
+        if not origin.given:
             found = lab.traffic(policy, stated, _shares("--baseline", baseline, policy))
         elif rates or baseline:
-            raise click.UsageError("--csv measures what --rate and --baseline state: give one or the other")
-        answer = lab.plan(policy, found, _said("--want", want))
+            raise click.UsageError("recorded history measures what --rate and --baseline state: give one or the other")
+        else:
+            found = _measured_traffic(file, policy, origin)
+        answer = lab.plan(policy, found, wishes)
     click.echo(json.dumps(answer.summary()) if output == "json" else lab.text(answer))
     return 0
 
 
-def _measured_traffic(policy: Policy, table: Path | None) -> dict[str, Traffic] | None:
-    """What a recording's baseline shows before the candidate; None without a recording."""
-    if table is None:
-        return None
+def _measured_traffic(file: Path, policy: Policy, origin: Origin) -> dict[str, Traffic]:
+    """What the baseline's past shows."""
     from modelrollout.lab.calibrate import measure
     from modelrollout.lab.plan import Traffic
 
-    recorded = _history(table)
-    _fitted(policy, recorded)
-    floors = measure(policy, recorded.recording.between(0, recorded.history))
-    return {one.gate: Traffic(one.rate, one.share, one.believed) for one in floors}
-
-
-def _history(table: Path | None) -> Recorded:
-    """A recording in which something came before the candidate."""
-    if table is None:
-        raise click.UsageError("give recorded history: --csv FILE")
-    recorded = _recorded(table)
-    if recorded.history == 0:
-        raise CliError(
-            f"{table}: nothing was recorded before the candidate's first row",
-            "give rows of the baseline from before, an hour at least; a day is better",
-        )
-    return recorded
+    history, _ = origin.history(file, policy)
+    return {one.gate: Traffic(one.rate, one.share, one.believed) for one in measure(policy, history)}
 
 
 def _said(flag: str, text: str) -> dict[str, str]:
@@ -233,41 +239,6 @@ def _rates(said: Sequence[str]) -> dict[str, float]:
             raise click.UsageError(f'--rate: "{value}" is no number of requests per second: write 50, or ctr=120')
         found[name.strip()] = rate
     return found
-
-
-@contextmanager
-def _understood(remedy: str = _GUIDE) -> Iterator[None]:
-    """What a person wrote wrongly is said without a traceback."""
-    try:
-        yield
-    except ValueError as error:
-        raise CliError(str(error), remedy) from error
-
-
-def _policy(file: Path) -> Policy:
-    from modelrollout.lab.policy import find_policy, read_documents
-
-    with _understood():
-        documents = read_documents(file)
-        try:
-            return find_policy(documents)
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
-
-
-def _recorded(table: Path) -> Recorded:
-    from modelrollout.lab import recorded
-
-    with _understood():
-        return recorded.read(table)
-
-
-def _fitted(policy: Policy, recorded: Recorded) -> None:
-    """Whether the policy's gates find their columns in the recording, and shares in them."""
-    from modelrollout.lab.recorded import check_shares
-
-    with _understood():
-        check_shares(recorded, policy.bind(recorded.recording.columns, recorded.recording.interval))
 
 
 def _page(path: Path, title: str, parts: Sequence[str]) -> None:
