@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,14 @@ async def test_detail_22_whatever_happens_to_pods_what_is_counted_is_what_happen
             async with _provider(url) as fresh:
                 end = began + 7 * STEP
                 again = {name: await _read(fresh, ERRORS, began, end, arms[name], arms["steady"]) for name in names}
+                # The history knows of no pods any more, and of one revision alone.
+                past = {
+                    name: await fresh.history([ERRORS], began, end, STEP, replace(arms[name], pods={}))
+                    for name in names
+                }
 
+    for name in ("steady", "restarts", "misses", "appears", "vanishes"):
+        assert [one.baseline for one in past[name].gates["errors"].intervals] == live[name], name
     each = Counts(1.0, 10.0)
     none = Counts(0.0, 0.0)
     assert live["steady"] == [each] * 7
@@ -251,7 +259,7 @@ async def test_native_histograms_are_counted_exactly(tmp_path: Path) -> None:
         low, high = mine.bound_at_or_below(0.2), mine.bound_at_or_above(0.2)
         assert low is not None
         slower.append((mine.slower_than(high), mine.slower_than(low)))
-    assert slower == [
+    assert slower == [  # (beyond the upper bound, beyond the lower bound)
         (Counts(1.0, 10.0), Counts(3.0, 10.0)),
         (Counts(1.0, 5.0), Counts(2.0, 5.0)),
         (Counts(0.0, 6.0), Counts(2.0, 6.0)),

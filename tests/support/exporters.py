@@ -20,7 +20,7 @@ from localcluster.binaries import find
 from localcluster.pins import TOOLS
 from localcluster.process import Program
 
-SCRAPE = "200ms"
+SCRAPE = "500ms"
 _PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
 

@@ -20,6 +20,7 @@ from modelrollout.api.gate import Gate
 from modelrollout.engine.evidence import Plan
 from modelrollout.engine.model import GateMeasurement, ProblemKind
 from modelrollout.gates.evidence import Counts, Histogram, Interval, Reading
+from modelrollout.metrics import batch
 from modelrollout.metrics.base import Arm
 from modelrollout.metrics.client import RefusedQueryError
 from modelrollout.metrics.prometheus import Prometheus
@@ -208,6 +209,21 @@ async def test_detail_22_questions_are_split_at_a_cap(server: Server) -> None:
     await asyncio.gather(*(_measure(provider, ERRORS, namespace=f"a-namespace-called-{i}") for i in range(250)))
     assert max(len(text) for text in fake.texts) < 64_000
     assert fake.asked["query"] == 2 * 3
+
+
+async def test_detail_22_namespaces_are_split_by_what_they_brought_last(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, provider = server
+    namespaces = [f"team-{i}" for i in range(4)]
+    await asyncio.gather(*(_measure(provider, ERRORS, namespace=one) for one in namespaces))
+    assert fake.asked["query"] == 2
+    monkeypatch.setattr(batch, "_ROWS", 10)
+    fake.clock = END + timedelta(seconds=15)
+    plan = Plan({"errors": END}, fake.clock)
+    looks = (provider.measure([ERRORS], plan, _arm(NEW, namespace=n), _arm(STABLE, namespace=n)) for n in namespaces)
+    await asyncio.gather(*looks)
+    assert fake.asked["query"] == 2 + 2, "five rows of each: two namespaces in a request"
 
 
 async def test_a_namespace_gets_its_own_rows_alone(server: Server) -> None:
