@@ -56,7 +56,7 @@ def test_kayenta_judges_every_ten_minutes_whether_the_points_lie_higher() -> Non
     higher = rng.normal(0.012, 0.001, 30).tolist()
     assert kayenta([_scattered(higher)]).tolist() == [9]
     assert kayenta([_scattered(rng.normal(0.010, 0.001, 30).tolist())]).tolist() == [NEVER]
-    # The lower bound is the difference of rank ½ - 2.33 √(81/19200) = 35 % of the pairs: above 12 of 40, below 12 of 30.
+    # The lower bound is the difference of rank ½ - 2.33 √(81/19200) = 35 % of the pairs: 12 of 40 are fewer.
     assert kayenta([_scattered([0.010] * 12 + [0.03] * 28)]).tolist() == [39]
 
 
