@@ -10,16 +10,20 @@ import math
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 
-from tests.bench.verdicts.cases import Case, core
+from tests.bench.verdicts import report
+from tests.bench.verdicts.cases import HOUR, Case, core, matrix
 from tests.bench.verdicts.measure import Measured, measure
 
 _NULL_RUNS, _HARM_RUNS = 1000, 300
 _SEED = 4
+_DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def _measure(number: int, case: Case, scale: float) -> tuple[int, Measured]:
-    runs = round((_HARM_RUNS if case.harmful else _NULL_RUNS) * scale)
+    wanted = _HARM_RUNS if case.harmful else _NULL_RUNS
+    runs = round(wanted * scale / (2.0 if case.length > 12 * HOUR else 1.0))
     return number, measure(case, runs, _SEED + number)
 
 
@@ -53,11 +57,12 @@ def _quick(found: list[Measured]) -> None:
     for one in (m for m in found if m.case.harmful):
         causes = "/".join(str(one.causes[name]) for name in ("evidence", "look", "catastrophe"))
         delay = one.delay
-        ratios = " ".join(f"{delay['ours'] / delay[name]:5.2f}" for name in ("oracle", "oracle2"))
+        ratios = " ".join(f"{delay['ours'] / delay.get(name, math.nan):5.2f}" for name in ("oracle", "oracle2"))
         print(
             f"{one.case.group:10s} {one.case.name:36s} {100 * one.caught['ours']:5.1f} "
             f"{_minutes(delay['ours']):>7s} ({one.exposed['ours']:8.0f}) | "
-            f"{100 * one.caught['oracle']:5.1f} {_minutes(delay['oracle']):>7s} {_minutes(delay['oracle2']):>7s} | "
+            f"{100 * one.caught['oracle2']:5.1f} {_minutes(delay.get('oracle', math.inf)):>7s} "
+            f"{_minutes(delay['oracle2']):>7s} | "
             f"{ratios} | {causes:>10s} | {_minutes(delay['kayenta']):>7s} {_minutes(delay['flagger']):>7s}"
         )
 
@@ -71,10 +76,18 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose group or name contains this")
     given = parser.parse_args()
     begun = time.monotonic()
-    cases = [case for case in core() if given.only in f"{case.group} {case.name}"]
+    every = core() if given.quick else matrix()
+    cases = [case for case in every if given.only in f"{case.group} {case.name}"]
     found = _all(cases, given.scale, given.jobs)
-    _quick(found)
-    print(f"\n{len(cases)} cases in {time.monotonic() - begun:.0f} s")
+    seconds = time.monotonic() - begun
+    if given.quick or given.only:
+        _quick(found)
+    else:
+        report.write(found, _DOCS, "python -m tests.bench.verdicts", seconds)
+    print()
+    for goal in report.goals(found):
+        print(f"{goal.met:>4} of {goal.of:<4} {goal.text}; worst: {goal.worst}")
+    print(f"\n{len(cases)} scenarios in {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,10 @@ class Case:
     candidate: float
     at: float = 0.0
     noise: Noise = SMOOTH
-    floor: float = 0.0
+    also: tuple[tuple[Kind, float], ...] = ()
+    """Further gates, whose counters do not differ between the arms."""
+    floor: float | None = 0.0
+    """None where a test of the candidate alone would err: both arms go through the same shocks."""
     diurnal: float = 0.0
     gaps: float = 0.0
     lag: float = 0.0
@@ -106,18 +109,19 @@ class Case:
         return {
             "warmup": "0s",
             "steps": [{"weight": weight, "hold": hold} for weight, hold in self.steps],
-            "gates": [gate],
+            "gates": [gate, *(kind.gate for kind, _ in self.also)],
         }
 
     def scenario(self) -> Scenario:
         """As the laboratory takes it."""
         metric = Metric(self.kind.column, Curve.level(self.share), lag=self.lag, noise=self.noise)
+        more = (Metric(kind.column, Curve.level(share), noise=self.noise) for kind, share in self.also)
         effects = {}
         if self.candidate != self.share:
             effects[self.kind.column] = Effect(value=self.candidate, at=self.at)
         return Scenario(
             rate=Curve.level(self.rate),
-            metrics=(metric,),
+            metrics=(metric, *more),
             diurnal=Diurnal(self.diurnal) if self.diurnal else None,
             effects=effects,
             lost=self.gaps,
@@ -219,7 +223,7 @@ def _harms_quick() -> list[Case]:
 
 def matrix() -> list[Case]:
     """Everything."""
-    return [*_nulls(), *_days(), *_harms()]
+    return [*_nulls(), *_days(), *_harms(), *_harms_in_time()]
 
 
 def _nulls() -> Iterator[Case]:
@@ -239,6 +243,7 @@ def _nulls() -> Iterator[Case]:
                 yield replace(aa, name=f"{rate:g} rps 10 %, margin", candidate=margin(ERRORS, 0.01))
     yield from _nulls_in_time()
     yield from _nulls_of_other_kinds()
+    yield from _together()
 
 
 def _nulls_in_time() -> Iterator[Case]:
@@ -267,6 +272,19 @@ def _nulls_of_other_kinds() -> Iterator[Case]:
         yield _late(f"late labels, 2 min: {rate:g} rps, A/A", rate, 120.0, "10m")
 
 
+def _together() -> Iterator[Case]:
+    """Errors, slow requests and clicks on one way up."""
+    also = ((SLOW, 0.045), (CLICKS, 0.03))
+    for rate in (1.0, 50.0, 1000.0):
+        for label, candidate in (("A/A", 0.01), ("margin", margin(ERRORS, 0.01))):
+            name = f"{rate:g} rps 1→10→50 %, {label}"
+            yield _case("three gates", name, ERRORS, rate, 1, 0.01, candidate, steps=RAMP, also=also)
+        for label, noise in (("bursty", BURSTY), ("wandering", WANDER), ("shared shocks", SHARED)):
+            name = f"{label} {rate:g} rps 1→10→50 %, A/A"
+            also_quiet = ((SLOW, 0.02), (CLICKS, 0.03)) if label == "shared shocks" else also
+            yield _case("three gates", name, ERRORS, rate, 1, 0.01, 0.01, steps=RAMP, also=also_quiet, noise=noise)
+
+
 def _days() -> Iterator[Case]:
     more: dict[str, Any] = {"length": 24 * HOUR}
     for label, candidate in (("A/A", 0.01), ("margin", margin(ERRORS, 0.01))):
@@ -286,21 +304,21 @@ def _harms() -> Iterator[Case]:
                         continue
                     name = f"{rate:g} rps {weight} %, errors {share:.1%} {label}"
                     yield _case("harm", name, ERRORS, rate, weight, share, bad, outage=bad == 0.5)
+
+
+def _harms_in_time() -> Iterator[Case]:
     burst, walk = 0.25, wander_floor(Wander(0.9, 0.3))
     for rate in (10.0, 50.0, 1000.0):
         for times in (1.5, 2.0, 5.0):
-            name = f"{rate:g} rps 10 %, errors ×{times:g}"
-            base: dict[str, Any] = {
-                "kind": ERRORS,
-                "rate": rate,
-                "weight": 10,
-                "share": 0.01,
-                "candidate": 0.01 * times,
-            }
-            yield _case("harm, bursty", name, noise=BURSTY, floor=burst, **base)
-            yield _case("harm, wandering", name, noise=WANDER, floor=walk, **base)
-            yield _case("harm, diurnal", name, diurnal=0.8, **base)
-            yield _case("turns bad", f"after 1 h, {name}", at=HOUR, **base)
+            name, bad = f"{rate:g} rps 10 %, errors ×{times:g}", 0.01 * times
+            yield _case("harm, bursty", name, ERRORS, rate, 10, 0.01, bad, noise=BURSTY, floor=burst)
+            yield _case("harm, wandering", name, ERRORS, rate, 10, 0.01, bad, noise=WANDER, floor=walk)
+            yield _case("harm, shared shocks", name, ERRORS, rate, 10, 0.01, bad, noise=SHARED, floor=None)
+            yield _case("harm, diurnal", name, ERRORS, rate, 10, 0.01, bad, diurnal=0.8)
+            yield _case(
+                "harm, ramp", f"{rate:g} rps 1→10→50 %, errors ×{times:g}", ERRORS, rate, 1, 0.01, bad, steps=RAMP
+            )
+            yield _case("turns bad", f"after 1 h, {name}", ERRORS, rate, 10, 0.01, bad, at=HOUR)
         for fall in (0.03, 0.1, 0.5):
             name = f"{rate:g} rps 10 %, clicks −{fall:.0%}"
             yield _case("harm, clicks", name, CLICKS, rate, 10, 0.03, 0.03 * (1 - fall))

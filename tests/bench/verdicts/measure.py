@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from modelrollout.api.enums import Verdict
 from modelrollout.lab import oracle, rivals
 from modelrollout.lab.columns import Ints
 from modelrollout.lab.oracle import Truth
@@ -36,7 +37,8 @@ class Measured:
     causes: dict[str, int] = field(default_factory=dict)
     waiting: float = 0.0
     """Share of the runs of ours that were still undecided at the end."""
-    false_proofs: float = 0.0
+    false_proofs: list[float] = field(default_factory=list)
+    """Share of the runs of ours that called a limit proven which the candidate is not within."""
 
     def error(self, method: str = "ours") -> float:
         """Monte-Carlo standard error of ``caught``."""
@@ -51,27 +53,29 @@ def measure(case: Case, runs: int, seed: int, *, with_rivals: bool = True) -> Me
     results = run(policy, traffic, traced=False, counted=True)
     ours = np.where(results.rolled_back, results.intervals - 1, NEVER)
     found = Measured(case, runs, waiting=float((~results.rolled_back & ~results.promoted).mean()))
-    nc, xc, nb, xb = results.counts[0]
-    arms = Arms(nc, xc, nb, xb, INTERVAL)
+    gates = [Arms(nc, xc, nb, xb, INTERVAL) for nc, xc, nb, xb in results.counts]
+    arms = gates[0]
     decided = {"ours": ours}
     if with_rivals:
-        decided |= _rivals(case, arms)
+        decided |= _rivals(case, gates)
     if case.harmful:
         decided |= _oracles(case, arms)
     for method, slots in decided.items():
         _enter(found, method, slots, arms)
+    if case.harmful or "margin" in case.name:
+        found.false_proofs.append(float((results.gates[0].verdict == Verdict.PROVEN).mean()))
     for cause in Cause:
         found.causes[cause.name.lower()] = int((results.cause == cause).sum())
     return found
 
 
-def _rivals(case: Case, arms: Arms) -> dict[str, Ints]:
-    lines = [case.kind.line]
+def _rivals(case: Case, gates: list[Arms]) -> dict[str, Ints]:
+    lines = [case.kind.line, *(kind.line for kind, _ in case.also)]
     return {
-        "flagger": rivals.flagger([arms], lines),
-        "argo 0": rivals.argo([arms], lines),
-        "argo 3": rivals.argo([arms], lines, failure_limit=3),
-        "kayenta": rivals.kayenta([arms.first(_KAYENTA_RUNS)]),
+        "flagger": rivals.flagger(gates, lines),
+        "argo 0": rivals.argo(gates, lines),
+        "argo 3": rivals.argo(gates, lines, failure_limit=3),
+        "kayenta": rivals.kayenta([arms.first(_KAYENTA_RUNS) for arms in gates]),
     }
 
 
@@ -81,11 +85,12 @@ def _oracles(case: Case, arms: Arms) -> dict[str, Ints]:
         case.bad(case.candidate),
         case.kind.line,
         alpha=0.01,
-        floor=case.floor,
+        floor=case.floor or 0.0,
         good=case.kind.good,
         begins=round(case.at / INTERVAL),
     )
-    return {"oracle": oracle.one_arm(arms, truth), "oracle2": oracle.two_arms(arms, truth)}
+    one = {} if case.floor is None else {"oracle": oracle.one_arm(arms, truth)}
+    return one | {"oracle2": oracle.two_arms(arms, truth)}
 
 
 def _enter(found: Measured, method: str, slots: Ints, arms: Arms) -> None:
