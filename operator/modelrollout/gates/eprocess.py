@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -70,37 +71,25 @@ class Line:
         return min(max(self.factor * baseline + self.offset, _TINY), 1.0 - _TINY)
 
 
+@cache
 def prior(count: int) -> Array:
     """Weights of the bets, the smallest shift first: small shifts are what the time is needed for."""
     weights: Array = np.maximum(0.65 ** np.arange(count), 0.02)
-    return np.asarray(weights / weights.sum())
+    weights /= weights.sum()
+    weights.setflags(write=False)
+    return weights
 
 
-def bets(smallest: float) -> Array:
-    """Shifts in log-odds to bet on: evenly spaced on a logarithmic scale from 0.7 of the smallest that matters."""
-    low = min(max(0.7 * smallest, 1e-3), _LARGEST_SHIFT / 2.0)
-    return np.geomspace(low, _LARGEST_SHIFT, BETS)
+def bets(smallest: Array) -> Array:
+    """Shifts in log-odds to bet on, one row for each smallest shift that matters: evenly spaced on a logarithmic scale
+    from 0.7 of it."""
+    low = np.clip(0.7 * smallest, 1e-3, _LARGEST_SHIFT / 2.0)[..., None]
+    return np.asarray(low * (_LARGEST_SHIFT / low) ** np.linspace(0.0, 1.0, BETS))
 
 
 def cap(alpha: float, intervals: int) -> float:
     """The most that one interval may add, in nats, so that a breach takes at least so many intervals."""
     return (math.log(1.0 / alpha) + _CAP_SLACK) / max(1, intervals)
-
-
-def _margin_point(mc: Array, mb: Array, qc: Array, qb: Array, line: Line) -> tuple[Array, Array]:
-    """The pair of shares on the limit's line that is nearest to the bet, weighted by information: (baseline's,
-    candidate's). Three fixed-point steps; how near it is costs power, never validity."""
-    a, d = line.factor, line.offset
-    low, high = max(_TINY, (_TINY - d) / a), min(1.0 - _TINY, (1.0 - _TINY - d) / a)
-    vb: Array | float = 1.0
-    vc: Array | float = 1.0
-    tb = tc = qb
-    for _ in range(3):
-        tb = (mb * qb / vb + a * mc * (qc - d) / vc) / (mb / vb + a * a * mc / vc)
-        tb = np.clip(tb, low, high)
-        tc = a * tb + d
-        vb, vc = tb * (1.0 - tb), tc * (1.0 - tc)
-    return tb, tc
 
 
 def log_evidence(
@@ -115,33 +104,54 @@ def log_evidence(
     phi_b: Array,
     shifts: Array,
 ) -> Array:
-    """Logarithm of the evidence of one stratum against the limit, for each bet (shape: runs × bets).
+    """Logarithm of the evidence of one stratum against the limit, for each bet.
 
     ``nc, xc, nb, xb``: requests and bad ones of candidate and baseline; ``share``: the baseline's share of bad events
-    expected beforehand; ``phi_*``: how much more the counts vary than coin flips do (at least 1). All of shape
-    (runs, 1). ``shifts``: log-odds beyond the limit that are bet on; negative ones bet that the candidate is within,
-    and give evidence for that. Zero where an arm that is needed has no events.
+    expected beforehand; ``phi_*``: how much more the counts vary than coin flips do (at least 1). ``shifts``:
+    log-odds beyond the limit that are bet on; negative ones bet that the candidate is within, and give evidence for
+    that. All shapes that broadcast to that of the bets will do. Zero where an arm that is needed has no events.
     """
-    mc, mb = nc / phi_c, nb / phi_b
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if not line.relative:
-            limit = line.at(0.0)
-            qc = 1.0 / (1.0 + np.exp(-(math.log(limit / (1.0 - limit)) + shifts)))
-            gc = (qc - limit) / (limit * (1.0 - limit))
-            value = (xc * np.log1p(gc * (1.0 - limit)) + (nc - xc) * np.log1p(-gc * limit)) / phi_c
-            return np.asarray(np.where(nc > 0.0, value, 0.0))
-        qb = np.clip(share, _TINY, 1.0 - _TINY)
-        limits = np.clip(line.factor * qb + line.offset, _TINY, 1.0 - _TINY)
-        qc = 1.0 / (1.0 + np.exp(-(np.log(limits / (1.0 - limits)) + shifts)))
-        tb, tc = _margin_point(mc, mb, qc, np.broadcast_to(qb, qc.shape), line)
-        gc = (qc - tc) / (tc * (1.0 - tc))
-        gb = -line.factor * mc * gc / mb
-        staked = np.maximum(-gb * (1.0 - tb), gb * tb)
-        scale = np.where(staked > _MOST_STAKED, _MOST_STAKED / staked, 1.0)
-        gc, gb = gc * scale, gb * scale
-        value = (xc * np.log1p(gc * (1.0 - tc)) + (nc - xc) * np.log1p(-gc * tc)) / phi_c
-        value = value + (xb * np.log1p(gb * (1.0 - tb)) + (nb - xb) * np.log1p(-gb * tb)) / phi_b
-        return np.asarray(np.where((nc > 0.0) & (nb > 0.0), value, 0.0))
+    if not line.relative:
+        limit = line.at(0.0)
+        stake = (_bet(math.log(limit / (1.0 - limit)), shifts) - limit) / (limit * (1.0 - limit))
+        return _log_wealth(nc, xc, phi_c, stake, limit)
+    qb = np.minimum(np.maximum(share, _TINY), 1.0 - _TINY)
+    limits = np.minimum(np.maximum(line.factor * qb + line.offset, _TINY), 1.0 - _TINY)
+    mc, mb = nc / phi_c, np.maximum(nb / phi_b, _TINY)
+    qc = _bet(np.log(limits / (1.0 - limits)), shifts)
+    tb, tc = _margin_point(mc, mb, qc, qb, line)
+    stake_c = (qc - tc) / (tc * (1.0 - tc))
+    stake_b = (-line.factor * mc / mb) * stake_c
+    staked = np.maximum(-stake_b * (1.0 - tb), stake_b * tb)
+    scale = _MOST_STAKED / np.maximum(staked, _MOST_STAKED)
+    value = _log_wealth(nc, xc, phi_c, stake_c * scale, tc) + _log_wealth(nb, xb, phi_b, stake_b * scale, tb)
+    return np.asarray(np.where(nb > 0.0, value, 0.0))
+
+
+def _bet(log_odds: Array | float, shifts: Array) -> Array:
+    """The candidate's share of bad events that is bet on."""
+    return np.asarray(1.0 / (1.0 + np.exp(-(log_odds + shifts))))
+
+
+def _log_wealth(n: Array, x: Array, phi: Array, stake: Array, point: Array | float) -> Array:
+    """What a stake on every event of one arm brings: a bad one pays ``1 - point``, a good one costs ``point``."""
+    return np.asarray((x * np.log1p(stake * (1.0 - point)) + (n - x) * np.log1p(-stake * point)) / phi)
+
+
+def _margin_point(mc: Array, mb: Array, qc: Array, qb: Array, line: Line) -> tuple[Array, Array]:
+    """The pair of shares on the limit's line that is nearest to the bet, weighted by information: (baseline's,
+    candidate's). Three fixed-point steps; how near it is costs power, never validity."""
+    a, d = line.factor, line.offset
+    low, high = max(_TINY, (_TINY - d) / a), min(1.0 - _TINY, (1.0 - _TINY - d) / a)
+    pull_b, pull_c, weight_c = mb * qb, a * mc * (qc - d), a * a * mc
+    tb = (pull_b + pull_c) / (mb + weight_c)
+    for _ in range(2):
+        tb = np.minimum(np.maximum(tb, low), high)
+        tc = a * tb + d
+        vb, vc = tb * (1.0 - tb), tc * (1.0 - tc)
+        tb = (pull_b * vc + pull_c * vb) / (mb * vc + weight_c * vb)
+    tb = np.minimum(np.maximum(tb, low), high)
+    return tb, a * tb + d
 
 
 def _binary_divergence(p: float, q: float) -> float:

@@ -28,9 +28,9 @@ from modelrollout.gates.eprocess import Array
 
 __all__ = ["UNKNOWN", "between_halves", "dispersion", "within_series"]
 
-UNKNOWN: Final = 4.5
+UNKNOWN: Final = 9.0
 """κ²·Δt in seconds that is assumed, to begin with, of a service of which nothing is known: a coefficient of variation
-of 0.55 in each interval of 15 s. It fades as the rollout itself teaches (docs/statistics.md says what that costs)."""
+of 0.77 in each interval of 15 s. It fades as the rollout itself teaches (docs/statistics.md says what that costs)."""
 _BATCHES: Final = (1, 4, 16, 64)
 _FEWEST: Final = 6
 _SIGNIFICANT: Final = 2.0
@@ -51,7 +51,7 @@ def between_halves(n1: Array, x1: Array, n2: Array, x2: Array, seconds: float, *
 
     All of shape (intervals,); ``x``: bad events; ``good``: whether the events that are counted are the good ones.
     """
-    found = 0.0
+    found = []
     event = _event_share(n1 + n2, x1 + x2, good)
     for size in _BATCHES:
         m1, m2 = _batched(n1, size), _batched(n2, size)
@@ -61,13 +61,13 @@ def between_halves(n1: Array, x1: Array, n2: Array, x2: Array, seconds: float, *
             continue
         m1, m2, y1, y2 = m1[seen], m2[seen], y1[seen], y2[seen]
         spread = 1.0 / m1 + 1.0 / m2
-        found = max(found, _excess(np.square(y1 / m1 - y2 / m2), spread, size, n1 + n2, x1 + x2, event))
-    return found * seconds
+        found.append(_excess(np.square(y1 / m1 - y2 / m2), spread, size, n1 + n2, x1 + x2, event))
+    return _over_any_time(found) * seconds
 
 
 def within_series(n: Array, x: Array, seconds: float, *, good: bool = False) -> float:
     """κ²·Δt from one series of the baseline, by second differences of batches; see :func:`between_halves`."""
-    found = 0.0
+    found = []
     event = _event_share(n, x, good)
     for size in _BATCHES:
         m, y = _batched(n, size), _batched(x, size)
@@ -79,8 +79,18 @@ def within_series(n: Array, x: Array, seconds: float, *, good: bool = False) -> 
         rate = y / m
         bend = np.square(rate[:, 0] - 2.0 * rate[:, 1] + rate[:, 2]) / 3.0
         spread = (1.0 / m[:, 0] + 4.0 / m[:, 1] + 1.0 / m[:, 2]) / 3.0
-        found = max(found, _excess(bend, spread, size, n, x, event, repeated=3.0, doubt=2.0))
-    return found * seconds
+        found.append(_excess(bend, spread, size, n, x, event, repeated=3.0, doubt=2.0))
+    return _over_any_time(found) * seconds
+
+
+def _over_any_time(found: list[tuple[float, float]]) -> float:
+    """The largest of the careful estimates for each batch length, and a third of what the longest adds to the one
+    before: where noise that is correlated for a while falls short by an amount that is inverse to the batch's length,
+    batches four times as long fall short by a quarter of it."""
+    if not found:
+        return 0.0
+    growing = found[-1][0] - found[-2][0] if len(found) > 1 and found[-2][0] > 0.0 else 0.0
+    return max(careful for _, careful in found) + max(growing, 0.0) / 3.0
 
 
 def _triples(values: Array) -> Array:
@@ -102,9 +112,17 @@ def _batched(values: Array, size: int) -> Array:
 
 
 def _excess(
-    squares: Array, spread: Array, size: int, n: Array, x: Array, event: float, *, repeated: float = 1.0, doubt: float = 1.0
-) -> float:
-    """κ² of one interval, a standard error above its estimate, from squared differences of batches; 0 when it is not
+    squares: Array,
+    spread: Array,
+    size: int,
+    n: Array,
+    x: Array,
+    event: float,
+    *,
+    repeated: float = 1.0,
+    doubt: float = 1.0,
+) -> tuple[float, float]:
+    """κ² of one interval, and so many standard errors above it, from squared differences of batches; 0 when it is not
     significant. ``spread``: what a binomial of variance 1 would give each square; ``repeated``: how often each batch is
     used."""
     bad = float(x.sum()) / float(n.sum())
@@ -113,5 +131,6 @@ def _excess(
     mean = float(np.average(over, weights=weights))
     error = math.sqrt(repeated * float(np.square(weights * (over - mean)).sum())) / float(weights.sum())
     if mean <= _SIGNIFICANT * error:
-        return 0.0
-    return size * (mean + doubt * error) / (2.0 * event * event)
+        return 0.0, 0.0
+    unit = size / (2.0 * event * event)
+    return unit * mean, unit * (mean + doubt * error)

@@ -1,6 +1,6 @@
 """A gate's state as one short string for status, and back, exactly.
 
-Doubles are packed as they are (base64), because a state that was rounded on the way through status could decide
+Doubles are packed as they are (base85), because a state that was rounded on the way through status could decide
 otherwise after a restart than without one. What people want to read stands in status in clear beside it.
 """
 
@@ -10,7 +10,6 @@ import base64
 import binascii
 import struct
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Final
 
 import numpy as np
@@ -21,18 +20,22 @@ from modelrollout.gates.sequential import State
 
 __all__ = ["pack", "unpack"]
 
-_VERSION: Final = "s1"
+_VERSION: Final = "s2"
 _LARGEST_WIDTH: Final = 64
 """No state and no histogram is wider; what claims to be is rubbish."""
+_RUBBISH: Final = "not the state of a sequential test"
 
 
 def pack(state: State, histograms: Sequence[Histogram]) -> str:
     """The state of one run, and histograms."""
-    arrays = [np.asarray(getattr(state, field.name))[0] for field in fields(state)]
-    raw = b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays)
+    raw = state.table[0].astype("<f8").tobytes() + state.lessons[0].astype("<f4").tobytes()
     parts = [_VERSION, str(state.shifts.shape[1]), _encode(raw)]
+    bounds: tuple[float, ...] = ()
     for histogram in histograms:
-        parts.append(_encode(struct.pack(f"<{2 * len(histogram.bounds)}d", *histogram.bounds, *histogram.counts)))
+        shared = histogram.bounds == bounds
+        bounds = histogram.bounds
+        numbers = histogram.counts if shared else (*bounds, *histogram.counts)
+        parts.append(("=" if shared else "") + _encode(struct.pack(f"<{len(numbers)}d", *numbers)))
     return ":".join(parts)
 
 
@@ -46,29 +49,38 @@ def unpack(text: str) -> tuple[State, list[Histogram]]:
     """
     version, _, rest = text.partition(":")
     width, _, rest = rest.partition(":")
-    if version != _VERSION or not width.isdigit() or not 0 < int(width) <= _LARGEST_WIDTH:
-        raise ValueError("not the state of a sequential test")
+    if version != _VERSION or not width.isdecimal() or not 0 < int(width) <= _LARGEST_WIDTH:
+        raise ValueError(_RUBBISH)
     blank = sequential.start(1, shifts=np.zeros(int(width)))
     body, *others = rest.split(":")
     raw = _decode(body)
-    arrays = {field.name: np.asarray(getattr(blank, field.name)) for field in fields(blank)}
-    if len(raw) != sum(array.nbytes for array in arrays.values()) or len(others) != 3:
-        raise ValueError("the state of a sequential test has another length")
-    state, at = {}, 0
-    for name, array in arrays.items():
-        read = np.frombuffer(raw, dtype=array.dtype.newbyteorder("<"), count=array.size, offset=at)
-        state[name] = read.reshape(array.shape).astype(array.dtype)
-        at += array.nbytes
-    return State(**state), [_histogram(other) for other in others]
+    if len(raw) != blank.table.nbytes + blank.lessons.nbytes or len(others) != 3:
+        raise ValueError(f"{_RUBBISH}: it has another length")
+    table = np.frombuffer(raw, dtype="<f8", count=blank.table.size).astype(np.float64)
+    lessons = np.frombuffer(raw, dtype="<f4", offset=blank.table.nbytes).astype(np.float32)
+    if not (np.isfinite(table).all() and np.isfinite(lessons).all()):
+        raise ValueError(f"{_RUBBISH}: it has numbers that are none")
+    return (
+        State(table.reshape(blank.table.shape), lessons.reshape(blank.lessons.shape)),
+        _histograms(others),
+    )
 
 
-def _histogram(text: str) -> Histogram:
-    raw = _decode(text)
-    if len(raw) % 16:
-        raise ValueError("not the state of a sequential test")
-    numbers = struct.unpack(f"<{len(raw) // 8}d", raw)
-    half = len(numbers) // 2
-    return Histogram(numbers[:half], numbers[half:])
+def _histograms(parts: Sequence[str]) -> list[Histogram]:
+    """Histograms; the bounds are written once for those that share them with the one before."""
+    found: list[Histogram] = []
+    for part in parts:
+        shared = part.startswith("=")
+        raw = _decode(part[1:] if shared else part)
+        if len(raw) % (8 if shared else 16):
+            raise ValueError(_RUBBISH)
+        numbers = struct.unpack(f"<{len(raw) // 8}d", raw)
+        half = 0 if shared else len(numbers) // 2
+        bounds = found[-1].bounds if shared and found else numbers[:half]
+        if len(bounds) != len(numbers) - half:
+            raise ValueError(_RUBBISH)
+        found.append(Histogram(bounds, numbers[half:]))
+    return found
 
 
 def _encode(raw: bytes) -> str:
@@ -77,7 +89,6 @@ def _encode(raw: bytes) -> str:
 
 def _decode(text: str) -> bytes:
     try:
-        raw = base64.b85decode(text)
+        return base64.b85decode(text)
     except (ValueError, binascii.Error) as error:
-        raise ValueError("not the state of a sequential test") from error
-    return raw
+        raise ValueError(_RUBBISH) from error
