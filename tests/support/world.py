@@ -35,6 +35,7 @@ from modelrollout.engine.model import (
     Input,
     Marker,
     Measurement,
+    Past,
     Problem,
     ProblemKind,
     RevisionView,
@@ -46,6 +47,7 @@ from modelrollout.engine.model import (
     SetWeights,
     Target,
 )
+from modelrollout.engine.report import matters
 from modelrollout.engine.revision import revision_hash
 from modelrollout.gates.evidence import Counts, Histogram, Interval
 
@@ -55,6 +57,7 @@ START: Final = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 _LOOKS_AT_ONE_INSTANT: Final = 40
 _EFFECT_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
+_PAST_INTERVALS: Final = 240
 _SLACK: Final = timedelta(seconds=1)
 
 ERRORS: Final[dict[str, Any]] = {
@@ -150,6 +153,7 @@ class _Look:
     measurement: Measurement
     evaluated_at: datetime | None
     candidate: str
+    generation: int
 
 
 class CrashError(Exception):
@@ -515,7 +519,7 @@ class World:
 
     def _keep(self, status: ModelRolloutStatus) -> None:
         """Like the controller: what matters is written, mere numbers stay in memory."""
-        if _matters(status) != _matters(self.written):
+        if matters(status) != matters(self.written):
             self.written = ModelRolloutStatus.model_validate_json(status.model_dump_json(by_alias=True))
         self.live = status
 
@@ -619,13 +623,30 @@ class World:
             gate.name: self._measure(gate, plan, status.candidate.revision, status.stable.revision)
             for gate in seen.spec.gates
         }
-        measurement = Measurement(min(plan.starts.values()), plan.end, gates)
-        self._look = _Look(measurement, status.evaluated_at, status.candidate.revision)
+        past = {} if plan.past is None or self.metrics_down else self._past(seen, plan.past)
+        measurement = Measurement(min(plan.starts.values()), plan.end, gates, past)
+        self._look = _Look(measurement, status.evaluated_at, status.candidate.revision, seen.generation)
+
+    def _past(self, seen: Input, past: Past) -> dict[str, tuple[Interval, ...]]:
+        """Two quiet hours of the stable revision, however young it is."""
+        stable = seen.status.stable
+        assert stable is not None
+        behaviour = self.behaviour.get(stable.version, Behaviour())
+        found = {}
+        for gate in (gate for gate in seen.spec.gates if gate.name in past.gates):
+            arm = _exactly(gate, 500.0, behaviour)
+            starts = [past.end - n * past.step for n in range(_PAST_INTERVALS, 0, -1)]
+            found[gate.name] = tuple(Interval(at, at + past.step, None, arm, (arm, arm)) for at in starts)
+        return found
 
     def _measurement(self, seen: Input) -> Measurement | None:
         look, self._look = self._look, None
         candidate = seen.status.candidate.revision if seen.status.candidate else ""
-        if look is None or look.evaluated_at != seen.status.evaluated_at or look.candidate != candidate:
+        if look is None or (look.evaluated_at, look.candidate, look.generation) != (
+            seen.status.evaluated_at,
+            candidate,
+            seen.generation,
+        ):
             return None
         return look.measurement
 
@@ -638,8 +659,12 @@ class World:
         if not self._is_measured(candidate):
             return GateMeasurement(problem=Problem(ProblemKind.CANDIDATE_MISSING, "no series of the candidate"))
         missing = None if self._is_measured(baseline) else Problem(ProblemKind.BASELINE_MISSING, "no series")
-        arms = [self._gained(gate, revision, start, end) for revision in (candidate, baseline)]
-        return GateMeasurement((Interval(start, end, arms[0], arms[1]),), problem=missing, query=gate.name)
+        intervals = []
+        while start < end:
+            arms = [self._gained(gate, revision, start, start + plan.step) for revision in (candidate, baseline)]
+            intervals.append(Interval(start, start + plan.step, arms[0], arms[1]))
+            start += plan.step
+        return GateMeasurement(tuple(intervals), problem=missing, query=gate.name)
 
     def _is_measured(self, revision: str) -> bool:
         known = self.deployments.get(revision)
@@ -647,13 +672,7 @@ class World:
 
     def _gained(self, gate: Gate, revision: str, start: datetime, end: datetime) -> Counts | Histogram:
         before, after = self._reading(revision, start - self.skew), self._reading(revision, end - self.skew)
-        total, errors, clicks, slow = (
-            max(0.0, after[name] - before[name]) for name in ("total", "errors", "clicks", "slow")
-        )
-        if gate.latency is not None:
-            return Histogram((0.1, 0.2, 0.5, float("inf")), (total - 2 * slow, total - slow, total, total))
-        assert gate.ratio is not None
-        return Counts(total - clicks, total) if gate.ratio.good is not None else Counts(errors, total)
+        return _arm(gate, *(max(0.0, after[name] - before[name]) for name in ("total", "errors", "clicks", "slow")))
 
     def _reading(self, revision: str, at: datetime) -> dict[str, float]:
         """The counters at an instant, between the known ones on a straight line."""
@@ -670,17 +689,14 @@ class World:
         return {name: below[name] + (above[name] - below[name]) * part for name in zero}
 
 
-def _matters(status: ModelRolloutStatus) -> dict[str, Any]:
-    """What the controller writes at once when it changes; the rest is written once a minute or with it."""
-    excluded: Any = {
-        "evaluated_at": True,
-        "next": True,
-        "message": True,
-        "conditions": {"__all__": {"message"}},
-        "step": {"held_seconds", "credited_at"},
-        "gates": True,
-        "blind": {"message"},
-    }
-    kept = status.model_dump(exclude=excluded)
-    kept["verdicts"] = [(gate.name, gate.verdict, gate.definition) for gate in status.gates]
-    return kept
+def _arm(gate: Gate, total: float, errors: float, clicks: float, slow: float) -> Counts | Histogram:
+    """What a gate sees of so many requests."""
+    if gate.latency is not None:
+        return Histogram((0.1, 0.2, 0.5, float("inf")), (total - 2 * slow, total - slow, total, total))
+    assert gate.ratio is not None
+    return Counts(total - clicks, total) if gate.ratio.good is not None else Counts(errors, total)
+
+
+def _exactly(gate: Gate, total: float, behaviour: Behaviour) -> Counts | Histogram:
+    """What a gate sees of requests that behave without any noise."""
+    return _arm(gate, total, *(total * share for share in (behaviour.errors, behaviour.clicks, behaviour.slow)))

@@ -33,6 +33,11 @@ class Phase(StrEnum):
     STALLED = "Stalled"
     """Nothing moves until a person changes something; the reason says what."""
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether traffic was put back and only what is in flight is waited for."""
+        return self is Phase.ROLLING_BACK
+
 
 class Reason(StrEnum):
     """Why a phase or a condition is as it is. CamelCase, as the Kubernetes API conventions ask."""

@@ -33,6 +33,8 @@ class Rollout:
     spec: ModelRolloutSpec
     raw_spec: dict[str, Any]
     status: ModelRolloutStatus
+    edited_by: str = ""
+    """The field manager that wrote ``spec`` last, as far as the object says."""
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Rollout:
@@ -61,6 +63,7 @@ class Rollout:
             spec=ModelRolloutSpec.model_validate(body["spec"]),
             raw_spec=body["spec"],
             status=status,
+            edited_by=_last_editor(metadata),
         )
 
     @property
@@ -86,6 +89,12 @@ class Rollout:
             "controller": True,
             "blockOwnerDeletion": False,
         }
+
+
+def _last_editor(metadata: dict[str, Any]) -> str:
+    entries = [one for one in metadata.get("managedFields") or [] if "f:spec" in (one.get("fieldsV1") or {})]
+    entries.sort(key=lambda one: str(one.get("time", "")))
+    return str(entries[-1].get("manager", "")) if entries else ""
 
 
 @dataclass(frozen=True, slots=True)

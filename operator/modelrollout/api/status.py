@@ -25,6 +25,7 @@ __all__ = [
     "Pause",
     "Pinned",
     "RevisionRef",
+    "Span",
     "StepStatus",
 ]
 
@@ -81,6 +82,8 @@ class StepStatus(ApiModel):
     """Up to when the time was counted."""
     done: bool = False
     """The hold is over and the gates hold; the pods for the next step are being started."""
+    looked: bool = False
+    """The planned look at the end of the hold was taken."""
     skipped: bool = False
     """A human ended this step."""
 
@@ -118,6 +121,16 @@ class GateStatus(ApiModel):
     """The noise floor was learnt from history."""
     underpowered: Message = ""
     """What this gate cannot see at this traffic, weight and hold; empty when it sees what it should."""
+    leaning: bool = False
+    """Beyond the limit by two standard errors: no reason to roll back, and none to go up either."""
+    unseen: Message = ""
+    """What `mustSee` asks for and this step could not have seen yet."""
+    covered_seconds: float = 0.0
+    """For how much of the step there were data to judge."""
+    says: str = Field(default="", max_length=80)
+    """The limit as it was written when it was judged."""
+    pods: dict[str, Annotated[str, Field(max_length=32)]] = Field(default_factory=dict, max_length=16)
+    """Bad and all events of each pod of the candidate, while there is evidence against it."""
     shared: bool = False
     """Beyond an absolute limit, but no worse than the baseline: held, not rolled back."""
     since: Time | None = None
@@ -132,6 +145,22 @@ class GateStatus(ApiModel):
     """Why the evidence was begun anew within this rollout; empty when it was not."""
     checkpoint: str = Field(default="", max_length=2048)
     """The counts so far; opaque."""
+
+
+class Span(ApiModel):
+    """Some time in which the candidate was judged: warm, ready and measured at one weight. From these and Prometheus
+    every gate's verdict can be made again."""
+
+    step: Annotated[str, Field(max_length=63)]
+    """Name of the step."""
+    weight: int = Field(ge=0, le=100)
+    """Percent of the traffic."""
+    start: Time
+    """From when."""
+    end: Time
+    """Until when."""
+    looked_at: Time | None = None
+    """When the planned look at the end of the hold was taken."""
 
 
 class LimitChange(ApiModel):
@@ -208,7 +237,7 @@ class HistoryEntry(ApiModel):
     """How it ended."""
     reason: Reason
     """Why."""
-    message: Message = ""
+    message: str = Field(default="", max_length=512)
     """Why, as a sentence."""
     started_at: Time | None = None
     """When it began."""
@@ -276,8 +305,10 @@ class ModelRolloutStatus(ApiModel):
     """The candidate's pod that alone carried a breach and was replaced; it happens once in a rollout."""
     pods_missing_since: Time | None = None
     """Since when the candidate has fewer ready pods than it was given; not counted while there is no room for them."""
-    breach_since: Time | None = None
-    """Since when a gate has been breached (see evaluation.minBreachTime)."""
+    spans: list[Span] = Field(default_factory=list, max_length=32)
+    """When the candidate was judged, the oldest first."""
+    split_off_since: Time | None = None
+    """Since when the observed split contradicts the weight that was asked."""
     evaluated_at: Time | None = None
     """Up to when the metrics were read."""
     paused: Pause | None = None

@@ -10,7 +10,17 @@ from modelrollout.api.meta import FINALIZER
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller.store import Store
-from modelrollout.engine.model import Action, Answer, Create, Delete, Scale, SetFinalizer, SetRole, SetWeights
+from modelrollout.engine.model import (
+    Action,
+    Answer,
+    Create,
+    Delete,
+    ReplacePod,
+    Scale,
+    SetFinalizer,
+    SetRole,
+    SetWeights,
+)
 from modelrollout.kube.client import DECISIONS, ROLLOUTS, Kube, NotFound
 from modelrollout.traffic.base import TrafficProvider
 from modelrollout.workloads.base import WorkloadProvider
@@ -54,6 +64,8 @@ class Actions:
                 await self._workload.scale(rollout, action.revision, action.replicas)
             case SetRole():
                 await self._workload.set_role(rollout, action.revision, action.role, action.at)
+            case ReplacePod():
+                await self._workload.replace_pod(rollout, action.revision, action.pod)
             case Delete():
                 await self._workload.delete(rollout, action.revision)
             case SetFinalizer():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,11 +23,14 @@ from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller import events
 from modelrollout.controller.actions import Actions, RolloutGoneError
+from modelrollout.controller.reports import reports_of
 from modelrollout.controller.store import Store
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
-from modelrollout.engine.model import Answer, Human, Input, Measurement, RevisionView, Target
+from modelrollout.engine.model import Answer, Human, Input, Measurement, ProblemKind, RevisionView, Target
+from modelrollout.engine.report import matters
 from modelrollout.engine.revision import child_name, revision_hash
+from modelrollout.gates.evidence import Interval
 from modelrollout.kube.client import ROLLOUTS, Kube
 from modelrollout.kube.reflector import Reflector
 from modelrollout.metrics.base import Arm, MetricsProvider
@@ -45,7 +47,6 @@ _LOOK_AGAIN_SECONDS: Final = 30.0
 """What no watch tells (a quota that was raised, endpoints of other people's Services) is looked at so often."""
 _PATIENCE_SECONDS: Final = 5.0
 """How long a decision waits for its ModelRollout to be seen; at the start they arrive in any order."""
-_NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(slots=True)
@@ -56,6 +57,7 @@ class _Look:
     plan: Plan
     evaluated_at: datetime | None
     candidate: str
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class Reconciler:
             revisions=revisions,
             route=await self._traffic.observe(rollout, first=not _has_stable(status, revisions)),
             humans=tuple(self._humans(rollout)),
+            edited_by=rollout.edited_by,
             frozen=self._freeze(rollout.namespace),
             deleting=rollout.deleting,
             has_finalizer=FINALIZER in rollout.finalizers,
@@ -196,7 +199,8 @@ class Reconciler:
             return None
         del self._looks[rollout.key]
         candidate = seen.status.candidate.revision if seen.status.candidate else ""
-        if look.evaluated_at != seen.status.evaluated_at or look.candidate != candidate:
+        planned = (look.evaluated_at, look.candidate, look.generation)
+        if planned != (seen.status.evaluated_at, candidate, seen.generation):
             return None
         return look.task.result()
 
@@ -210,13 +214,23 @@ class Reconciler:
             return
         self._last_look[key] = seen.now
         candidate, baseline = status.candidate.revision, status.stable.revision
-        task = asyncio.ensure_future(
-            self._metrics.measure(
-                list(rollout.spec.gates), plan, self._arm(rollout, candidate), self._arm(rollout, baseline)
-            )
-        )
-        self._looks[key] = _Look(task, plan, status.evaluated_at, candidate)
+        task = asyncio.ensure_future(self._measure(rollout, plan, candidate, baseline))
+        self._looks[key] = _Look(task, plan, status.evaluated_at, candidate, seen.generation)
         task.add_done_callback(lambda _: self._wake(key))
+
+    async def _measure(self, rollout: Rollout, plan: Plan, candidate: str, baseline: str) -> Measurement:
+        """Everything that a look needs: both arms, the baseline's past where it is not known yet, and reports."""
+        gates = list(rollout.spec.gates)
+        stable = self._arm(rollout, baseline)
+        found = await self._metrics.measure(gates, plan, self._arm(rollout, candidate), stable)
+        past: dict[str, tuple[Interval, ...]] = {}
+        if plan.past is not None:
+            asked = [gate for gate in gates if gate.name in plan.past.gates]
+            known = await self._metrics.history(asked, plan.past.start, plan.past.end, plan.past.step, stable)
+            down = any(one.problem and one.problem.kind is ProblemKind.SOURCE_DOWN for one in known.gates.values())
+            past = {} if down else {name: one.intervals for name, one in known.gates.items()}
+        reports = await reports_of(self._kube, rollout, candidate)
+        return replace(found, past=past, gates={**found.gates, **reports})
 
     def _pause_before_look(self, rollout: Rollout, now: datetime) -> float:
         """Seconds until Prometheus may be asked again: also when it is down, or has nothing new, it is asked once an
@@ -249,7 +263,7 @@ class Reconciler:
         """Write the status when it changed in a way that somebody cares for; mere numbers at most once a minute."""
         _, written = self._last_written(rollout, now)
         stale = self._unwritten_until(rollout, status, now) == 0.0
-        if stale or _matters(written) != _matters(status):
+        if stale or matters(written) != matters(status):
             await self._actions.write_status(rollout, status)
             self._written[rollout.key] = (now, rollout.uid, status)
         self._store.set_live(rollout.key, rollout.uid, status)
@@ -294,20 +308,3 @@ class Reconciler:
 
 def _has_stable(status: ModelRolloutStatus, revisions: Mapping[str, RevisionView]) -> bool:
     return status.stable is not None or any(view.role is Role.STABLE for view in revisions.values())
-
-
-def _matters(status: ModelRolloutStatus) -> dict[str, Any]:
-    """The part of a status whose change is written at once."""
-    excluded: Any = {
-        "evaluated_at": True,
-        "next": True,
-        "message": True,
-        "conditions": {"__all__": {"message"}},
-        "step": {"held_seconds", "credited_at"},
-        "gates": True,
-        "blind": {"message"},
-    }
-    kept = status.model_dump(exclude=excluded)
-    kept["verdicts"] = [(gate.name, gate.verdict, gate.definition) for gate in status.gates]
-    kept["words"] = [_NUMBER.sub("#", text) for text in (status.message, status.next)]
-    return kept

@@ -19,7 +19,7 @@ from __future__ import annotations
 from modelrollout.api.enums import Phase, Reason
 from modelrollout.engine import capacity, guards, humans, identity, progress, promotion, report, rollback, routing
 from modelrollout.engine.draft import Draft, forget_times_to_come
-from modelrollout.engine.evidence import follow_gate_edits, take_evidence
+from modelrollout.engine.evidence import follow_gate_edits, note_split, take_evidence
 from modelrollout.engine.model import Decision, Input, RouteState
 
 __all__ = ["decide"]
@@ -34,6 +34,7 @@ def decide(i: Input) -> Decision:
     routing.note_what_was_applied(d)
     follow_gate_edits(d)
     take_evidence(d)
+    note_split(d)
     humans.listen(d)
     _act(d)
     capacity.size(d)

@@ -95,7 +95,7 @@ def forget_times_to_come(d: Draft) -> None:
     """After the clock was set back, whatever status says will have happened happened now, so that nothing waits for
     the old clock to be caught up."""
     now, step = d.now, d.status.step
-    for name in ("evaluated_at", "breach_since", "draining_since", "pods_missing_since"):
+    for name in ("evaluated_at", "draining_since", "pods_missing_since"):
         at = getattr(d.status, name)
         if at is not None and at > now:
             d.set(**{name: now})

@@ -1,181 +1,157 @@
-"""From measurements to gate verdicts: which interval to read next, and what to make of what was read.
+"""From measurements to gate verdicts.
 
-The evidence of a gate is a function of (definition, when the step began to be judged, now) over Prometheus. What status
-keeps is only a checkpoint of it: a gate without one (a new or an edited gate, a lost status) is read again from the
-step's start.
+Each gate's test folds in the intervals that were read, one after the other; what is known is kept in status. Nothing
+here knows which kind of gate it has before it (:mod:`modelrollout.engine.gate_tests` does), and nothing acts on a
+verdict (:mod:`modelrollout.engine.guards` does).
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any, Final
 
-from modelrollout.api.enums import Phase, Reason, Verdict
-from modelrollout.api.gate import Gate
-from modelrollout.api.grammar import parse_percent
-from modelrollout.api.status import Blind, GateStatus, ModelRolloutStatus
+from modelrollout.api.enums import Reason, Verdict
+from modelrollout.api.gate import Gate, OnBreach
+from modelrollout.api.grammar import parse_limit, parse_percent
+from modelrollout.api.rollout import ModelRolloutSpec
+from modelrollout.api.status import GateStatus, LimitChange, Span
+from modelrollout.engine.blindness import (
+    lasting,
+    no_baseline_yet,
+    note_blindness,
+    source_down,
+    without_unneeded_problem,
+)
 from modelrollout.engine.draft import Draft
-from modelrollout.engine.model import GateMeasurement, Input, Measurement, Problem, ProblemKind
+from modelrollout.engine.gate_tests import compiled, definition_hash, is_relative
+from modelrollout.engine.looking import (
+    extended,
+    is_judged,
+    judged_from,
+    lag_of,
+    measurement_plan,
+    seconds_until_due,
+    span_of,
+    warm_from,
+)
+from modelrollout.engine.model import GateMeasurement, Measurement, Plan, Problem, ProblemKind
 from modelrollout.gates.assessment import Assessment
-from modelrollout.gates.checkpoint import dump, load
-from modelrollout.gates.evidence import Counts, Histogram, Interval
-from modelrollout.gates.judge import Definition, GateState, catastrophic, fold, judge
+from modelrollout.gates.base import GateTest
+from modelrollout.gates.evidence import Arm, Counts, Histogram, Interval, Reading
+from modelrollout.gates.pods import carried_by_one
+from modelrollout.gates.rate import RateTest
+from modelrollout.gates.report import ReportTest
 from modelrollout.gates.split import split_differs
 
 __all__ = [
+    "PASSING",
     "Plan",
-    "define",
+    "begun_anew",
     "definition_hash",
     "follow_gate_edits",
+    "judged_anew",
     "measurement_plan",
+    "note_split",
+    "one_bad_pod",
     "requests_seen",
     "seconds_until_due",
     "split_is_off",
     "take_evidence",
+    "take_planned_look",
     "warm_from",
 ]
 
-_CLOCKS_DIFFER_BY = timedelta(seconds=30)
-_MEASURED_PHASES = (
-    Phase.STARTING,
-    Phase.PROGRESSING,
-    Phase.PAUSED,
-    Phase.PROMOTING,
-    Phase.ROLLING_BACK,
-    Phase.STALLED,
-)
-_EDITED = "new or edited: judged from the beginning of the step"
-_NOT_READ = GateMeasurement()
-_REASONS = {
-    ProblemKind.SOURCE_DOWN: Reason.METRICS_UNAVAILABLE,
-    ProblemKind.CANDIDATE_MISSING: Reason.CANDIDATE_NOT_MEASURED,
-    ProblemKind.BASELINE_MISSING: Reason.GATE_MISCONFIGURED,
-    ProblemKind.METRIC_MISSING: Reason.GATE_MISCONFIGURED,
-    ProblemKind.MISCONFIGURED: Reason.GATE_MISCONFIGURED,
+_NOT_READ: Final = GateMeasurement()
+_EDITED: Final = "edited: judged from the beginning of the step"
+_FORGOTTEN: Final = {
+    "verdict": Verdict.TOO_EARLY,
+    "message": _EDITED,
+    "restarted_because": _EDITED,
+    "checkpoint": "",
+    "covered_seconds": 0.0,
+    "evidence": None,
+    "pods": {},
+    "shared": False,
+    "leaning": False,
+    "unseen": "",
 }
+_STEP_BEGINS: Final = {
+    "samples": 0,
+    "baseline_samples": 0,
+    "verdict": Verdict.TOO_EARLY,
+    "shared": False,
+    "leaning": False,
+    "unseen": "",
+    "covered_seconds": 0.0,
+}
+PASSING: Final = (Verdict.NO_HARM_SEEN, Verdict.PROVEN)
+_ROOM: Final = 6_000
+_NEW: Final = "not read yet"
+_NO_BASELINE: Final = "NoBaseline: at 100 % nobody is left to compare with"
+_SUSPICION_ENDS: Final = 0.15
+_MOST_PODS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to read: for each gate from when, and up to when for all, in intervals of ``step``.
+class _Look:
+    """What is at hand about one gate in this look."""
 
-    All times are multiples of ``step`` since 1970, so that rollouts share the answers and a look that is repeated
-    later reads the very same intervals."""
-
-    starts: dict[str, datetime]
-    end: datetime
-    step: timedelta = timedelta(seconds=15)
-    per_pod: frozenset[str] = frozenset()
-    """Gates of which every pod of the candidate is wanted apart, over the whole time from their start."""
-
-
-def define(gate: Gate) -> Definition:
-    """A gate of the spec, compiled.
-
-    Raises
-    ------
-    ValueError
-        If the limit cannot be read; the message shows how to write one.
-    """
-    return Definition(
-        name=gate.name,
-        limit=gate.limit,
-        at_least=gate.at_least is not None,
-        min_samples=gate.min_samples,
-        quantile=float(gate.latency.quantile) if gate.latency else None,
-        counts_good=gate.ratio is not None and gate.ratio.good is not None,
-    )
-
-
-def definition_hash(gate: Gate) -> str:
-    """Changes when the gate's metric, limit or identity does: then what was earned so far means something else."""
-    said = gate.model_dump_json(by_alias=True, exclude={"name"}, exclude_defaults=True)
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
-
-
-def warm_from(i: Input, status: ModelRolloutStatus) -> datetime | None:
-    """From when the candidate is judged in this step: its weight in effect, its youngest pod ready, and warm.
-
-    Pods that are started for the next step do not set this one back: the next raise has a warm-up of its own. Nor does
-    a time further in the future than clocks of one cluster differ.
-    """
-    step, candidate = status.step, status.candidate
-    if step is None or step.serving_since is None or candidate is None:
-        return None
-    base = step.serving_since
-    view = i.revisions.get(candidate.revision)
-    ready_at = view.youngest_ready_at if view is not None and not (step.done or step.skipped) else None
-    if ready_at is not None and ready_at <= i.now + _CLOCKS_DIFFER_BY:
-        base = max(base, ready_at)
-    return base + timedelta(seconds=Draft.seconds(i.spec.warmup))
-
-
-def _judged_from(i: Input, status: ModelRolloutStatus, gate: Gate) -> datetime | None:
-    """Like :func:`warm_from`, and with late labels in."""
-    warm = warm_from(i, status)
-    lag = Draft.seconds(gate.labels_within) if gate.labels_within else 0.0
-    return None if warm is None else warm + timedelta(seconds=lag)
-
-
-def measurement_plan(i: Input, *, delay: float) -> Plan | None:
-    """What to read now; None when there is nothing to read yet.
-
-    ``delay`` (seconds) is how far in the past both arms are read, so that every scrape of that instant is in. The end
-    is a whole second, so that rollouts which are due together share the answers.
-    """
-    status = i.status
-    if not i.spec.gates or status.candidate is None or status.stable is None or status.phase not in _MEASURED_PHASES:
-        return None
-    interval = timedelta(seconds=Draft.seconds(i.spec.evaluation.interval))
-    end = (i.now - timedelta(seconds=delay)).replace(microsecond=0)
-    last = status.evaluated_at
-    if last is None or last > end:
-        return Plan({gate.name: end - interval for gate in i.spec.gates}, end) if last is None else None
-    if end - last < interval:
-        return None
-    known = {gate.name: gate for gate in status.gates}
-    starts = {}
-    for gate in i.spec.gates:
-        start = _judged_from(i, status, gate) if _is_read_anew(status, gate, known.get(gate.name)) else None
-        starts[gate.name] = last if start is None else min(start, last)
-    return Plan(starts, end)
-
-
-def _is_read_anew(status: ModelRolloutStatus, gate: Gate, known: GateStatus | None) -> bool:
-    """Whether a gate is read from the beginning of the step: it was edited, or nothing has been counted yet."""
-    if status.weight == 0 or (status.weight == 100 and define(gate).limit.relative):
-        return False
-    return known is None or not known.checkpoint or known.definition != definition_hash(gate)
-
-
-def seconds_until_due(i: Input, *, delay: float) -> float | None:
-    """When :func:`measurement_plan` will have something to read; None when it never will as things are."""
-    status = i.status
-    if not i.spec.gates or status.candidate is None or status.stable is None or status.phase not in _MEASURED_PHASES:
-        return None
-    if status.evaluated_at is None:
-        return 0.0
-    passed = (i.now - status.evaluated_at).total_seconds()
-    return max(0.0, Draft.seconds(i.spec.evaluation.interval) + delay - passed)
+    gate: Gate
+    before: GateStatus | None
+    seen: GateMeasurement
+    past: tuple[Interval, ...] | None
+    room: int
+    """Letters that a text of this gate may take: with many gates, status would burst otherwise."""
 
 
 def follow_gate_edits(d: Draft) -> None:
-    """A gate that ``spec`` names no more is forgotten, and an edited one is undecided until it is read anew."""
+    """A gate that ``spec`` names no more is forgotten; an edited one is undecided until it is read anew, and a limit
+    that was loosened is recorded."""
     if not d.status.candidate:
         return
-    wanted = {gate.name: definition_hash(gate) for gate in d.input.spec.gates}
+    wanted = {gate.name: gate for gate in d.input.spec.gates}
     if not wanted and d.status.blind is not None:
         d.set(blind=None)
-    gates = [
-        gate
-        if gate.definition == wanted[gate.name]
-        else gate.model_copy(update={"verdict": Verdict.TOO_EARLY, "message": _EDITED, "shared": False})
-        for gate in d.status.gates
-        if gate.name in wanted
-    ]
+    gates = []
+    for known in d.status.gates:
+        gate = wanted.get(known.name)
+        if gate is None:
+            continue
+        definition = definition_hash(gate)
+        if known.definition == definition:
+            gates.append(known)
+            continue
+        _record_loosening(d, gate, known)
+        gates.append(known.model_copy(update=_FORGOTTEN | {"definition": definition}))
     if gates != d.status.gates:
         d.set(gates=gates)
+
+
+def _record_loosening(d: Draft, gate: Gate, known: GateStatus) -> None:
+    """A loosened limit stays on record; what was rolled back by the old one stays rolled back."""
+    try:
+        old, new = parse_limit(known.says, kind=gate.kind), gate.limit
+    except ValueError:
+        return
+    baseline = known.baseline if known.baseline is not None else 0.5
+    before, after = old.at(baseline) or 0.0, new.at(baseline) or 0.0
+    looser = after < before if gate.at_least is not None else after > before
+    if looser:
+        change = LimitChange(gate=gate.name, old=known.says, new=new.text, at=d.now, by=d.input.edited_by[:253])
+        d.set(limit_changes=[change, *d.status.limit_changes][:5])
+        d.event(Reason.GATE_WARNED, f"the limit of {gate.name} was loosened from {known.says} to {new.text}")
+
+
+def judged_anew(d: Draft, weight: int) -> list[GateStatus]:
+    """The gates when another weight begins: what is shown is of the new split alone, while the evidence, which is
+    stratified, goes on. At 100 % nobody is left to compare with, so relative gates keep the verdict that brought the
+    candidate there."""
+    kept = {gate.name for gate in d.input.spec.gates if is_relative(gate)} if weight == 100 else set()
+    return [
+        gate if gate.name in kept and gate.verdict in PASSING else gate.model_copy(update=_STEP_BEGINS)
+        for gate in d.status.gates
+    ]
 
 
 def take_evidence(d: Draft) -> None:
@@ -183,98 +159,208 @@ def take_evidence(d: Draft) -> None:
     measurement = d.input.measurement
     if measurement is None:
         return
-    down = _source_down(measurement)
+    down = source_down(measurement)
     serving = d.status.step is not None and d.status.step.serving_since is not None and d.status.weight > 0
+    if down is None and serving and d.status.evaluated_at is not None:
+        d.set(spans=extended(d, d.status.evaluated_at, measurement.end))
     known = {gate.name: gate for gate in d.status.gates}
     gates: list[GateStatus] = []
     problems: list[tuple[Reason, str]] = []
     unsure = False
     for gate in d.input.spec.gates:
-        before = known.get(gate.name)
-        seen = measurement.gates.get(gate.name, _NOT_READ)
-        if before is not None and before.definition != definition_hash(gate):
-            before, seen = None, replace(seen, intervals=())  # perhaps still what the old definition asked for
-        if before is None and seen.interval is None and seen.problem is None:
-            unsure = True
-            gates.append(_early(d, gate, None, seen))
-            continue
-        seen = _without_unneeded_problem(d, gate, seen)
-        if seen.interval is not None and d.status.weight > 0:
-            _look_for_catastrophe(d, define(gate), seen.interval)
-        problem = down or _lasting(d, gate, seen.problem)
-        if problem is not None:
-            problems.append((_REASONS[problem.kind], problem.message if down else f"{gate.name}: {problem.message}"))
-            gates.append(_blind(d, gate, before, problem, seen.query))
-        elif seen.problem is not None or not serving:
-            unsure = unsure or _no_baseline_yet(d, gate, seen.problem)
-            gates.append(_early(d, gate, before, seen))
-        else:
-            gates.append(_judged(d, gate, before, seen))
+        room = min(1024, _ROOM // len(d.input.spec.gates))
+        past = measurement.past.get(gate.name)
+        look = _Look(gate, known.get(gate.name), measurement.gates.get(gate.name, _NOT_READ), past, room)
+        status, problem, sure = _weigh(d, look, down, serving=serving)
+        gates.append(status)
+        unsure = unsure or not sure
+        if problem is not None and gate.required:
+            problems.append((problem.reason, problem.message if down else f"{gate.name}: {problem.message}"))
     d.set(gates=gates)
-    if down is None and (serving or d.status.phase is Phase.ROLLING_BACK):
+    _all_gates_together(d)
+    if down is None and (serving or d.status.phase.is_leaving):
         d.set(evaluated_at=measurement.end)
     d.seeing = not problems and not unsure
-    if d.status.phase is not Phase.ROLLING_BACK:
-        _note_blindness(d, problems)
+    if not d.status.phase.is_leaving:
+        note_blindness(d, problems)
 
 
-def _without_unneeded_problem(d: Draft, gate: Gate, seen: GateMeasurement) -> GateMeasurement:
-    """A missing baseline is no problem for a gate that needs none."""
-    missing = seen.problem is not None and seen.problem.kind is ProblemKind.BASELINE_MISSING
-    return replace(seen, problem=None) if missing and not _needs_baseline(d, gate) else seen
+def _weigh(d: Draft, look: _Look, down: Problem | None, *, serving: bool) -> tuple[GateStatus, Problem | None, bool]:
+    """One gate: its status, a problem that makes it blind, and whether it was really seen."""
+    gate = look.gate
+    seen = without_unneeded_problem(d, gate, look.seen)
+    look = replace(look, seen=seen)
+    if seen.interval is not None and d.status.weight > 0:
+        _look_for_catastrophe(d, look)
+    problem = down or lasting(d, gate, seen.problem)
+    if problem is not None:
+        return _blind(d, look, problem), problem, False
+    if seen.problem is not None or not serving:
+        status = _early(d, replace(look, before=_with_past(d, look) or look.before))
+        return status, None, not no_baseline_yet(d, gate, seen.problem)
+    unread = look.before is None and seen.interval is None and not seen.report
+    if unread:
+        return _early(d, look), None, False
+    try:
+        return _judged(d, look), None, True
+    except (ValueError, TypeError) as error:
+        misconfigured = Problem(ProblemKind.MISCONFIGURED, str(error))
+        return _blind(d, look, misconfigured), misconfigured, False
 
 
-def _needs_baseline(d: Draft, gate: Gate) -> bool:
-    step = d.status.step
-    return define(gate).limit.relative and d.status.weight < 100 and (step is None or step.weight < 100)
-
-
-def _no_baseline_yet(d: Draft, gate: Gate, problem: Problem | None) -> bool:
-    """Whether the first traffic would be given before there is anything to compare it with."""
-    missing = problem is not None and problem.kind in (ProblemKind.BASELINE_MISSING, ProblemKind.METRIC_MISSING)
-    return missing and d.status.weight == 0 and define(gate).limit.relative
-
-
-def _source_down(measurement: Measurement) -> Problem | None:
-    return next(
-        (g.problem for g in measurement.gates.values() if g.problem and g.problem.kind is ProblemKind.SOURCE_DOWN), None
+def _with_past(d: Draft, look: _Look) -> GateStatus | None:
+    """The gate with what the baseline's past teaches, once it was read; None when there is nothing to add."""
+    if look.past is None or (look.before is not None and look.before.checkpoint):
+        return None
+    test = compiled(look.gate, d.input.spec)
+    blank = look.before or _blank(look, Verdict.TOO_EARLY, _NEW)
+    if not isinstance(test, RateTest):
+        return blank.model_copy(
+            update={"checkpoint": test.dump(test.start()), "definition": definition_hash(look.gate)}
+        )
+    history = test.learn(look.past)
+    test = replace(test, history=history)
+    return blank.model_copy(
+        update={
+            "checkpoint": test.dump(test.start()),
+            "noise_floor": _rounded(history.floor),
+            "noise_known": history.floor is not None,
+            "says": look.gate.limit.text,
+        }
     )
 
 
-def _lasting(d: Draft, gate: Gate, problem: Problem | None) -> Problem | None:
-    """The problem, if it is one: right after a raise, series that are not there yet are only early."""
-    if problem is None or problem.kind in (ProblemKind.SOURCE_DOWN, ProblemKind.MISCONFIGURED):
-        return problem
-    if d.status.blind is not None and d.status.weight == 0 and d.status.peak_weight > 0:
-        return problem  # after a retreat nothing but an answer is a reason to go up again
+def _judged(d: Draft, look: _Look) -> GateStatus:
+    """The gate's status after what was read. The candidate serves, and the gate was measured."""
+    gate = look.gate
+    if is_relative(gate) and d.status.weight == 100:
+        return _without_baseline(d, look)
+    test = compiled(gate, d.input.spec)
+    before = _with_past(d, look) or look.before
+    state, why = _state(test, before)
+    state, covered = _folded(d, test, state, look)
+    if isinstance(test, ReportTest) and look.seen.report:
+        state = test.read(state, look.seen.report)
+    assessment = test.assess(state)
+    start = judged_from(d.input, d.status, gate)
+    if start is not None and d.now < start and assessment.verdict is not Verdict.BREACHED:
+        wait = f"warming up: judged in {round((start - d.now).total_seconds())} s"
+        assessment = replace(assessment, verdict=Verdict.TOO_EARLY, message=wait, would_have_seen=None)
+    status = _gate_status(look, assessment, test.dump(state))
+    kept = before or status
+    because = why or kept.restarted_because
+    return _with_verdict(
+        d,
+        look.before,
+        status.model_copy(
+            update={
+                "covered_seconds": round(kept.covered_seconds + covered, 3),
+                "noise_floor": kept.noise_floor,
+                "noise_known": kept.noise_known,
+                "underpowered": kept.underpowered,
+                "restarted_because": because,
+                "pods": _pods(status, look),
+            }
+        ),
+    )
+
+
+def _state(test: GateTest[Any], before: GateStatus | None) -> tuple[Any, str]:
+    """The state that status keeps; a fresh one, and why, where it keeps none that can be read."""
+    if before is None or not before.checkpoint:
+        return test.start(), ""
+    try:
+        return test.load(before.checkpoint), ""
+    except ValueError as error:
+        return test.start(), f"its checkpoint could not be read ({error})"[:1024]
+
+
+def _folded(d: Draft, test: GateTest[Any], state: Any, look: _Look) -> tuple[Any, float]:
+    """The state after the intervals that were read, and for how many seconds of this step there were data."""
+    spans, lag = d.status.spans, lag_of(look.gate)
+    covered, key = 0.0, _key_before(spans, look)
+    step = d.status.step.name if d.status.step is not None else ""
+    for interval in look.seen.intervals:
+        span = span_of(spans, interval.start)
+        judged = span is not None and is_judged(spans, span, interval.start, lag)
+        if span is not None and key not in (None, (span.step, span.weight)):
+            state = test.begin_step(state)
+        key = key if span is None else (span.step, span.weight)
+        alone = span is not None and span.weight == 100
+        seen = replace(interval, baseline=None, halves=None) if alone else interval
+        state = test.fold(state, seen, judged=judged)
+        if judged and span is not None and span.step == step and _has_data(interval, look.gate):
+            covered += (interval.end - interval.start).total_seconds()
+        if span is not None and span.looked_at == interval.end:
+            state = test.end_hold(state)
+    return state, covered
+
+
+def _key_before(spans: list[Span], look: _Look) -> tuple[str, int] | None:
+    """Step and weight of what was judged before the first of these intervals."""
+    first = look.seen.intervals[0].start if look.seen.intervals else None
+    earlier = [span for span in spans if first is not None and span.start < first]
+    return (earlier[-1].step, earlier[-1].weight) if earlier else None
+
+
+def _has_data(interval: Interval, gate: Gate) -> bool:
+    if interval.candidate is None or (is_relative(gate) and interval.baseline is None):
+        return False
+    return isinstance(interval.candidate, Reading) or interval.candidate.total > 0.0
+
+
+def take_planned_look(d: Draft) -> None:
+    """The hold is over: every gate's planned look, once, at the last instant that was read."""
     step = d.status.step
-    since = step.serving_since if step and step.serving_since else step.since if step else None
-    if d.status.weight == 0 and problem.kind is ProblemKind.CANDIDATE_MISSING:
-        return None
-    if d.status.weight == 0 and not _needs_baseline(d, gate):
-        return None
-    grace = max(d.seconds(d.input.spec.warmup), 4.0 * d.interval, 10.0)
-    return problem if d.since(since) > grace else None
-
-
-def _note_blindness(d: Draft, problems: list[tuple[Reason, str]]) -> None:
-    blind = d.status.blind
-    if not problems:
-        if blind is not None:
-            d.event(Reason.METRICS_BACK, f"the metrics are back after {round(d.since(blind.since))} s")
-            d.set(blind=None)
+    if step is None or step.looked:
         return
-    reason, text = problems[0]
-    text += f" (and {len(problems) - 1} more)" if len(problems) > 1 and text != problems[1][1] else ""
-    if blind is None:
-        d.event(reason, f"the weight is held: {text}", warning=True)
-        blind = Blind(since=d.now, reason=reason, message=text[:1024])
-    else:
-        blind = blind.model_copy(update={"reason": reason, "message": text[:1024]})
-        if not blind.alerted and d.since(blind.since) >= d.seconds(d.input.spec.evaluation.blind_timeout):
-            d.event(reason, f"still no metrics after blindTimeout: {text}", warning=True)
-            blind = blind.model_copy(update={"alerted": True})
-    d.set(blind=blind)
+    gates = []
+    for gate in d.input.spec.gates:
+        known = next((one for one in d.status.gates if one.name == gate.name), None)
+        if known is None:
+            continue
+        gates.append(_looked(d, gate, known))
+    spans = d.status.spans
+    if spans:
+        spans = [*spans[:-1], spans[-1].model_copy(update={"looked_at": spans[-1].end})]
+    d.set(gates=gates, spans=spans, step=step.model_copy(update={"looked": True}))
+
+
+def _looked(d: Draft, gate: Gate, known: GateStatus) -> GateStatus:
+    if not known.checkpoint or (is_relative(gate) and d.status.weight == 100):
+        return known
+    test = compiled(gate, d.input.spec)
+    try:
+        state = test.end_hold(test.load(known.checkpoint))
+    except ValueError:
+        return known.model_copy(update={"checkpoint": ""})
+    found = test.assess(state)
+    if found.verdict is not Verdict.BREACHED or known.verdict is Verdict.BREACHED:
+        return known.model_copy(update={"checkpoint": test.dump(state)})
+    told = {"verdict": found.verdict, "message": found.message[:1024], "evidence": 1.0, "since": d.now}
+    return known.model_copy(update=told | {"checkpoint": test.dump(state), "shared": found.shared})
+
+
+def _all_gates_together(d: Draft) -> None:
+    """Evidence that is enough only in sum breaches the gate that has most of it.
+
+    A weighted mean of e-values is one (V. Vovk, R. Wang, Annals of Statistics 49, 2021), whatever their dependence.
+    """
+    acting = {gate.name: gate for gate in d.input.spec.gates if gate.on_breach is OnBreach.ROLLBACK}
+    stakes = {}
+    for status in d.status.gates:
+        gate = acting.get(status.name)
+        if gate is None or status.verdict in (Verdict.BREACHED, Verdict.BLIND) or not status.evidence:
+            continue
+        if gate.kind in ("ratio", "latency"):
+            test = compiled(gate, d.input.spec)
+            assert isinstance(test, RateTest)
+            stakes[status.name] = test.alpha ** (1.0 - status.evidence)
+    if len(stakes) < 2 or sum(stakes.values()) < 1.0:
+        return
+    worst = max(stakes, key=lambda name: stakes[name])
+    told = {"verdict": Verdict.BREACHED, "since": d.now, "evidence": 1.0}
+    d.set(gates=[one.model_copy(update=told) if one.name == worst else one for one in d.status.gates])
 
 
 def _with_verdict(d: Draft, before: GateStatus | None, status: GateStatus) -> GateStatus:
@@ -282,77 +368,58 @@ def _with_verdict(d: Draft, before: GateStatus | None, status: GateStatus) -> Ga
     return status.model_copy(update={"since": before.since if before and same else d.now})
 
 
-def _blank(gate: Gate, before: GateStatus | None, verdict: Verdict, message: str, query: str) -> GateStatus:
-    if before is not None:
-        return before.model_copy(update={"verdict": verdict, "message": message[:1024], "query": query or before.query})
+def _blank(look: _Look, verdict: Verdict, message: str) -> GateStatus:
+    query = look.seen.query
+    if look.before is not None:
+        update = {
+            "verdict": verdict,
+            "message": message[: look.room],
+            "query": (query or look.before.query)[: look.room],
+        }
+        return look.before.model_copy(update=update)
     return GateStatus(
-        name=gate.name,
+        name=look.gate.name,
         verdict=verdict,
-        message=message[:1024],
-        query=query[:1024],
-        limit=gate.at_most or gate.at_least or "",
-        definition=definition_hash(gate),
+        message=message[: look.room],
+        query=query[: look.room],
+        limit=look.gate.at_most or look.gate.at_least or "",
+        definition=definition_hash(look.gate),
     )
 
 
-def _blind(d: Draft, gate: Gate, before: GateStatus | None, problem: Problem, query: str) -> GateStatus:
-    return _with_verdict(d, before, _blank(gate, before, Verdict.BLIND, problem.message, query))
+def _blind(d: Draft, look: _Look, problem: Problem) -> GateStatus:
+    return _with_verdict(d, look.before, _blank(look, Verdict.BLIND, problem.message))
 
 
-def _early(d: Draft, gate: Gate, before: GateStatus | None, seen: GateMeasurement) -> GateStatus:
-    if d.status.phase is Phase.ROLLING_BACK and before is not None:
+def _early(d: Draft, look: _Look) -> GateStatus:
+    before = look.before
+    if d.status.phase.is_leaving and before is not None:
         return before
-    message = (
-        "the candidate has no traffic yet" if d.status.weight == 0 else _EDITED if before is None else "not read yet"
-    )
-    message = seen.problem.message if seen.problem else message
-    return _with_verdict(d, before, _blank(gate, before, Verdict.TOO_EARLY, message, seen.query))
+    message = "the candidate has no traffic yet" if d.status.weight == 0 else _NEW
+    if before is not None and before.message == _EDITED:
+        message = _EDITED
+    message = look.seen.problem.message if look.seen.problem else message
+    return _with_verdict(d, before, _blank(look, Verdict.TOO_EARLY, message))
 
 
-def _judged(d: Draft, gate: Gate, before: GateStatus | None, seen: GateMeasurement) -> GateStatus:
-    """The gate's status after one more interval. The candidate serves, and the gate was measured."""
-    definition = define(gate)
-    if definition.limit.relative and d.status.weight == 100:
-        return _without_baseline(d, gate, before, seen.query)
-    start = _judged_from(d.input, d.status, gate)
-    state = load(before.checkpoint if before else "", definition)
-    if seen.interval is not None and start is not None and seen.interval.start >= start:
-        state = fold(state, seen.interval)
-    assessment = judge(definition, state)
-    if start is not None and d.now < start:
-        wait = f"warming up: judged in {round((start - d.now).total_seconds())} s"
-        assessment = _early_assessment(assessment, wait)
-    return _with_verdict(d, before, _gate_status(gate, assessment, state, seen.query))
-
-
-def _early_assessment(assessment: Assessment, message: str) -> Assessment:
-    return Assessment(
-        Verdict.TOO_EARLY,
-        assessment.limit,
-        message,
-        value=assessment.value,
-        baseline=assessment.baseline,
-        samples=assessment.samples,
-        baseline_samples=assessment.baseline_samples,
-    )
-
-
-def _without_baseline(d: Draft, gate: Gate, before: GateStatus | None, query: str) -> GateStatus:
+def _without_baseline(d: Draft, look: _Look) -> GateStatus:
     """At 100 % there is no baseline: a relative gate keeps its last verdict."""
-    message = "NoBaseline: at 100 % nobody is left to compare with; the last verdict stands"
+    before = look.before
     if before is None or before.verdict in (Verdict.TOO_EARLY, Verdict.BLIND):
-        message = "NoBaseline: at 100 % nobody is left to compare with; nothing was decided before"
-        return _with_verdict(d, before, _blank(gate, before, Verdict.TOO_EARLY, message, query))
-    return before if before.message.startswith("NoBaseline") else before.model_copy(update={"message": message})
+        return _with_verdict(d, before, _blank(look, Verdict.TOO_EARLY, f"{_NO_BASELINE}; nothing was decided before"))
+    if before.message.startswith(_NO_BASELINE):
+        return before
+    return before.model_copy(update={"message": f"{_NO_BASELINE}; the last verdict stands: {before.message}"[:1024]})
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None or value in (float("inf"), float("-inf")) else float(f"{value:.6g}")
 
 
-def _gate_status(gate: Gate, found: Assessment, state: GateState, query: str) -> GateStatus:
+def _gate_status(look: _Look, found: Assessment, checkpoint: str) -> GateStatus:
+    note = f" ({look.seen.note})" if look.seen.note and look.seen.note not in found.message else ""
     return GateStatus(
-        name=gate.name,
+        name=look.gate.name,
         verdict=found.verdict,
         value=_rounded(found.value),
         baseline=_rounded(found.baseline),
@@ -363,24 +430,87 @@ def _gate_status(gate: Gate, found: Assessment, state: GateState, query: str) ->
         samples=found.samples,
         baseline_samples=found.baseline_samples,
         limit=found.limit[:160],
-        message=found.message[:1024],
-        query=query[:1024],
-        definition=definition_hash(gate),
-        checkpoint=dump(state),
+        message=f"{found.message}{note}"[: look.room],
+        query=look.seen.query[: look.room] or (look.before.query if look.before else ""),
+        definition=definition_hash(look.gate),
+        says=look.gate.limit.text,
+        checkpoint=checkpoint,
+        evidence=_rounded(found.evidence),
+        leaning=found.leaning,
+        unseen=found.unseen[: look.room],
         shared=found.shared,
     )
 
 
-def _look_for_catastrophe(d: Draft, definition: Definition, interval: Interval) -> None:
-    rule = d.input.spec.evaluation.catastrophe
-    if not catastrophic(definition, interval, share=parse_percent(rule.errors_above), requests=rule.min_requests):
+def _pods(status: GateStatus, look: _Look) -> dict[str, str]:
+    """What each pod did since there is evidence against the candidate."""
+    if (status.evidence or 0.0) < _SUSPICION_ENDS:
+        return {}
+    pods = dict(look.before.pods) if look.before is not None else {}
+    for name, arm in (look.seen.pods or {}).items():
+        more = _bad(look.gate, arm)
+        if more is not None and (name in pods or len(pods) < _MOST_PODS):
+            bad, _, total = pods.get(name, "0/0").partition("/")
+            pods[name] = f"{float(bad) + more.bad:g}/{float(total) + more.total:g}"
+    return pods
+
+
+def _bad(gate: Gate, arm: Arm) -> Counts | None:
+    if isinstance(arm, Counts):
+        return arm
+    if isinstance(arm, Histogram) and gate.latency is not None and not gate.limit.relative and arm.bounds:
+        return arm.slower_than(arm.bound_at_or_above(gate.limit.offset))
+    return None
+
+
+def one_bad_pod(gate: Gate, status: GateStatus, spec: ModelRolloutSpec) -> str:
+    """Name of the pod that alone carries a breach; empty when it is the model."""
+    test = compiled(gate, spec)
+    if not isinstance(test, RateTest) or not status.checkpoint:
+        return ""
+    pods = {}
+    for name, text in status.pods.items():
+        bad, _, total = text.partition("/")
+        pods[name] = Counts(float(bad), float(total))
+    return carried_by_one(pods, test.line, test.baseline_share(test.load(status.checkpoint)))
+
+
+def begun_anew(d: Draft, because: str) -> list[GateStatus]:
+    """Every gate without its evidence, but with what is known of the baseline.
+
+    It costs nothing of the budget: a rollback that follows has been preceded by a first breach, whose probability the
+    budget bounds already.
+    """
+    gates = []
+    for gate in d.input.spec.gates:
+        known = next((one for one in d.status.gates if one.name == gate.name), None)
+        if known is None:
+            continue
+        test = compiled(gate, d.input.spec)
+        kept = _FORGOTTEN | {"message": because[:1024], "restarted_because": because[:1024]}
+        if isinstance(test, RateTest) and known.checkpoint:
+            kept |= {"checkpoint": test.dump(test.again(test.load(known.checkpoint)))}
+        else:
+            kept |= {"checkpoint": test.dump(test.start())}
+        gates.append(known.model_copy(update=kept))
+    return gates
+
+
+def _look_for_catastrophe(d: Draft, look: _Look) -> None:
+    if look.gate.on_breach is not OnBreach.ROLLBACK or look.gate.ratio is None:
         return
-    counts = interval.candidate
-    assert isinstance(counts, Counts)
-    d.catastrophe = (
-        f"{definition.name}: {counts.bad:.0f} of {counts.total:.0f} requests failed since the last look "
-        f"(catastrophe: more than {rule.errors_above})"
-    )
+    test = compiled(look.gate, d.input.spec)
+    assert isinstance(test, RateTest)
+    state, _ = _state(test, look.before)
+    rule = d.input.spec.evaluation.catastrophe
+    for interval in look.seen.intervals:
+        if test.catastrophe(state, interval, share=parse_percent(rule.errors_above), requests=rule.min_requests):
+            counts = interval.candidate
+            assert isinstance(counts, Counts)
+            d.catastrophe = (
+                f"{look.gate.name}: {counts.bad:.0f} of {counts.total:.0f} requests failed within "
+                f"{(interval.end - interval.start).total_seconds():.0f} s (catastrophe: more than {rule.errors_above})"
+            )
 
 
 def split_is_off(d: Draft) -> str:
@@ -388,7 +518,9 @@ def split_is_off(d: Draft) -> str:
     step = d.status.step
     if step is None or step.serving_since is None or not 0 < d.status.weight < 100:
         return ""
-    best = max(d.status.gates, key=lambda gate: gate.samples + gate.baseline_samples, default=None)
+    counting = {gate.name for gate in d.input.spec.gates if gate.kind in ("ratio", "latency")}
+    told = [gate for gate in d.status.gates if gate.name in counting and gate.verdict is not Verdict.BLIND]
+    best = max(told, key=lambda gate: gate.samples + gate.baseline_samples, default=None)
     if best is None or not split_differs(best.samples, best.baseline_samples, weight=d.status.weight):
         return ""
     share = best.samples / (best.samples + best.baseline_samples)
@@ -396,6 +528,21 @@ def split_is_off(d: Draft) -> str:
         f"the candidate has {share * 100:.3g} % of the requests that {best.name} counts, but its weight is "
         f"{d.status.weight} %: do callers bypass the route, or do retries land on the other revision?"
     )
+
+
+def note_split(d: Draft) -> None:
+    """Since when the split is off; when that lasts beyond ``blindTimeout`` it counts as blind, whatever the numbers."""
+    off = split_is_off(d)
+    if not off:
+        d.set(split_off_since=None)
+        return
+    since = d.status.split_off_since or d.now
+    d.set(split_off_since=since)
+    if d.input.measurement is None or d.since(since) < d.seconds(d.input.spec.evaluation.blind_timeout):
+        return
+    d.seeing = False
+    if d.status.blind is None:
+        note_blindness(d, [(Reason.SPLIT_MISMATCH, off)])
 
 
 def requests_seen(measurement: Measurement | None, since: datetime | None) -> float | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from modelrollout.api.enums import Reason, Verdict
+from modelrollout.api.enums import Phase, Reason, Verdict
+from modelrollout.api.gate import Gate, OnBreach
 from modelrollout.api.grammar import format_duration
+from modelrollout.api.rollout import Mode
+from modelrollout.api.status import GateStatus, Pause
 from modelrollout.engine import rollback
 from modelrollout.engine.draft import Draft
-from modelrollout.engine.evidence import split_is_off
-from modelrollout.engine.model import RevisionView
+from modelrollout.engine.evidence import begun_anew, one_bad_pod, split_is_off
+from modelrollout.engine.model import ReplacePod, RevisionView
 from modelrollout.engine.raising import relative_gates
 
 __all__ = ["broken_pods", "gate_breached", "guard"]
@@ -60,30 +63,62 @@ def _note_missing_pods(d: Draft, view: RevisionView) -> datetime | None:
 
 
 def gate_breached(d: Draft) -> bool:
-    """Whether a gate (or one catastrophic look) is reason to roll back; then it is done."""
-    if d.catastrophe and d.status.weight > 0:
-        rollback.roll_back(d, Reason.CATASTROPHE, d.catastrophe)
-        return True
+    """Whether a gate (or one catastrophic look) is reason to roll back; then it is done, or said to have been done."""
+    if d.status.weight == 0:
+        return False
+    if d.catastrophe:
+        return _act(d, Reason.CATASTROPHE, d.catastrophe)
+    breached = _breached(d)
+    for gate, said in breached:
+        if said.on_breach is OnBreach.PAUSE and d.status.paused is None:
+            message = f"{gate.name} is breached: {gate.message}"
+            d.set(paused=Pause(reason=Reason.GATE_BREACHED, at=d.now, message=message[:1024]))
+            d.event(Reason.GATE_BREACHED, f"the steps are paused: {message}", warning=True)
+        elif said.on_breach is OnBreach.WARN and gate.since == d.now:
+            d.event(Reason.GATE_WARNED, f"{gate.name} is breached: {gate.message}", warning=True)
+    acting = [gate for gate, said in breached if said.on_breach is OnBreach.ROLLBACK]
+    if not acting or _one_pod_is_replaced(d, acting[0]):
+        return False
+    worst = acting[0]
+    message = f"{worst.name}: {worst.message}; {worst.samples} samples against {worst.baseline_samples}"
+    return _act(d, Reason.GATE_BREACHED, message)
+
+
+def _breached(d: Draft) -> list[tuple[GateStatus, Gate]]:
+    """Gates that are broken by the candidate alone; while the split is off, relative ones say nothing."""
     mismatch = bool(split_is_off(d))
     relative = relative_gates(d)
-    breached = [
-        gate
+    said = {gate.name: gate for gate in d.input.spec.gates}
+    return [
+        (gate, said[gate.name])
         for gate in d.status.gates
         if gate.verdict is Verdict.BREACHED and not gate.shared and not (mismatch and gate.name in relative)
     ]
-    if not breached or d.status.weight == 0:
-        d.set(breach_since=None)
+
+
+def _act(d: Draft, reason: Reason, message: str) -> bool:
+    """Roll back; in observe mode only say, once, what would have been done."""
+    if d.input.spec.mode is Mode.ENFORCE:
+        rollback.roll_back(d, reason, message)
+        return True
+    if not d.status.observed:
+        text = f"would have rolled back at {d.now:%H:%M:%S} UTC ({reason}): {message}"
+        d.set(observed=text[:1024])
+        d.event(Reason.WOULD_ROLL_BACK, text, warning=True)
+    return False
+
+
+def _one_pod_is_replaced(d: Draft, breached: GateStatus) -> bool:
+    """A breach that one pod alone carries replaces that pod, once, and the gates begin anew without it."""
+    gate = next(one for one in d.input.spec.gates if one.name == breached.name)
+    if d.status.replaced_pod or gate.kind not in ("ratio", "latency") or d.input.spec.mode is not Mode.ENFORCE:
         return False
-    since = d.status.breach_since or d.now
-    d.set(breach_since=since)
-    patience = d.seconds(d.input.spec.evaluation.min_breach_time)
-    left = patience - d.since(since)
-    if left > 0:
-        d.wake_in(left)
+    pod = one_bad_pod(gate, breached, d.input.spec)
+    if not pod:
         return False
-    if patience > 0 and (d.status.evaluated_at or since) <= since:
-        return False  # one look is not enough, however long ago it was
-    worst = breached[0]
-    message = f"{worst.name}: {worst.message}; {worst.samples} samples against {worst.baseline_samples}"
-    rollback.roll_back(d, Reason.GATE_BREACHED, message)
+    message = f"{pod} alone is bad ({breached.pods[pod]} of {breached.name}); it is replaced before that counts"
+    d.set(replaced_pod=pod, spans=[], gates=begun_anew(d, message))
+    d.first.append(ReplacePod(d.candidate, pod))
+    d.event(Reason.ONE_POD_BAD, message, warning=True)
+    d.say(Phase.PROGRESSING, Reason.ONE_POD_BAD, message, "the hold goes on when another pod is ready and warm")
     return True

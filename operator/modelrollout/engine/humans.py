@@ -93,7 +93,8 @@ def _resume(d: Draft, human: Human) -> str:
         raise _RefusedError("spec.paused is true: set it to false")
     if d.status.paused is None:
         raise _RefusedError("it is not paused")
-    d.set(paused=None)
+    step = d.status.step
+    d.set(paused=None, step=step.model_copy(update={"extended_seconds": 0.0}) if step is not None else None)
     return f"version {version} goes on from {d.status.weight} %"
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from modelrollout.api.decision import DecisionState
 from modelrollout.api.enums import Action as Verb
@@ -30,8 +31,11 @@ __all__ = [
     "Input",
     "Marker",
     "Measurement",
+    "Past",
+    "Plan",
     "Problem",
     "ProblemKind",
+    "ReplacePod",
     "RevisionView",
     "RouteState",
     "RouteView",
@@ -125,6 +129,20 @@ class Problem:
     kind: ProblemKind
     message: str
 
+    @property
+    def reason(self) -> Reason:
+        """The reason under which people are told."""
+        return _REASONS[self.kind]
+
+
+_REASONS: Final = {
+    ProblemKind.SOURCE_DOWN: Reason.METRICS_UNAVAILABLE,
+    ProblemKind.CANDIDATE_MISSING: Reason.CANDIDATE_NOT_MEASURED,
+    ProblemKind.BASELINE_MISSING: Reason.GATE_MISCONFIGURED,
+    ProblemKind.METRIC_MISSING: Reason.GATE_MISCONFIGURED,
+    ProblemKind.MISCONFIGURED: Reason.GATE_MISCONFIGURED,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class GateMeasurement:
@@ -136,6 +154,8 @@ class GateMeasurement:
     query: str = ""
     pods: Mapping[str, Arm] | None = None
     """What each pod of the candidate did over the whole time; only when the plan asks for it."""
+    report: str = ""
+    """The report that holds a result of an evaluation, as it is."""
     note: str = ""
     """What a person should know of the metric (the bounds that were found around a latency's limit)."""
 
@@ -146,12 +166,41 @@ class GateMeasurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """Of which gates the baseline's own past is wanted, from when to when, and in intervals of which length."""
+
+    gates: frozenset[str]
+    start: datetime
+    end: datetime
+    step: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to read: for each gate from when, and up to when for all, in intervals of ``step``.
+
+    All times are multiples of ``step`` since 1970, so that rollouts share the answers and a look that is repeated
+    later reads the very same intervals.
+    """
+
+    starts: Mapping[str, datetime]
+    end: datetime
+    step: timedelta = timedelta(seconds=15)
+    per_pod: frozenset[str] = frozenset()
+    """Gates of which every pod of the candidate is wanted apart."""
+    past: Past | None = None
+    """What to learn of the noise before the first interval is judged."""
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """One look at the metrics, of all gates over the same interval."""
 
     start: datetime
     end: datetime
     gates: Mapping[str, GateMeasurement]
+    past: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
+    """The baseline's own past, of the gates of which the plan wanted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +235,8 @@ class Input:
     measurement: Measurement | None = None
     humans: tuple[Human, ...] = ()
     """In the order in which they were created, which times of one second alone do not tell."""
+    edited_by: str = ""
+    """Who wrote ``spec`` last, as far as the object says: the field manager."""
     frozen: str = ""
     """Why steps upward are stopped for everybody; empty when they are not."""
     deleting: bool = False
@@ -229,6 +280,14 @@ class SetRole:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacePod:
+    """Delete one pod, so that another takes its place."""
+
+    revision: str
+    pod: str
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Remove a revision's objects."""
 
@@ -251,7 +310,7 @@ class Answer:
     message: str
 
 
-Action = SetWeights | Create | Scale | SetRole | Delete | SetFinalizer | Answer
+Action = SetWeights | Create | Scale | SetRole | ReplacePod | Delete | SetFinalizer | Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,6 @@ def _record_promotion(d: Draft, reason: Reason, message: str) -> None:
         draining_since=d.now,
         paused=None,
         pods_missing_since=None,
-        breach_since=None,
         blind=None,
         stable_replicas=0,
     )

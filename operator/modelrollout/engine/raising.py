@@ -11,6 +11,7 @@ from modelrollout.api.enums import Phase, Reason
 from modelrollout.api.rollout import Scaling
 from modelrollout.api.status import Pause
 from modelrollout.engine.draft import Draft
+from modelrollout.engine.gate_tests import is_relative
 from modelrollout.engine.model import RouteState
 
 __all__ = [
@@ -50,7 +51,7 @@ def ready_to_carry(d: Draft, weight: int) -> bool:
 
 def relative_gates(d: Draft) -> set[str]:
     """Names of the gates whose limit is measured from the baseline."""
-    return {gate.name for gate in d.input.spec.gates if "baseline" in (gate.at_most or gate.at_least or "")}
+    return {gate.name for gate in d.input.spec.gates if is_relative(gate)}
 
 
 def _by_a_human(d: Draft) -> bool:

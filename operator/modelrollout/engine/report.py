@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any, Final
+
 from modelrollout.api.enums import ConditionType, Phase, Reason, Verdict
-from modelrollout.api.status import Condition
+from modelrollout.api.status import Condition, ModelRolloutStatus
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import RouteState
 
-__all__ = ["summarize"]
+__all__ = ["matters", "summarize"]
 
 _MOVING = (Phase.PENDING, Phase.STARTING, Phase.PROGRESSING, Phase.PROMOTING, Phase.PAUSED, Phase.ROLLING_BACK)
+
+
+_NUMBERS: Final[Any] = {
+    "evaluated_at": True,
+    "spans": True,
+    "next": True,
+    "message": True,
+    "conditions": {"__all__": {"message"}},
+    "step": {"held_seconds", "credited_at", "extended_seconds"},
+    "gates": True,
+    "blind": {"message"},
+}
+_NUMBER: Final = re.compile(r"\d+(\.\d+)?")
+
+
+def matters(status: ModelRolloutStatus) -> dict[str, Any]:
+    """The part of a status whose change is written at once; the rest, mere numbers, is written now and then."""
+    kept = status.model_dump(exclude=_NUMBERS)
+    kept["verdicts"] = [(gate.name, gate.verdict, gate.definition) for gate in status.gates]
+    kept["words"] = [_NUMBER.sub("#", text) for text in (status.message, status.next)]
+    return kept
 
 
 def summarize(d: Draft) -> None:

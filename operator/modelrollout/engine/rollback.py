@@ -10,7 +10,7 @@ from modelrollout.api.enums import Outcome, Phase, Reason
 from modelrollout.api.grammar import format_duration
 from modelrollout.api.status import Failed, HistoryEntry, StepStatus
 from modelrollout.engine.draft import Draft
-from modelrollout.engine.evidence import requests_seen
+from modelrollout.engine.evidence import judged_anew, requests_seen
 from modelrollout.engine.model import RouteState, SetFinalizer
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
 LATCHED = frozenset(
     {
         Reason.GATE_BREACHED,
+        Reason.UNDECIDED,
         Reason.CATASTROPHE,
         Reason.ABORTED,
         Reason.FAILED_TO_START,
@@ -48,7 +49,7 @@ def record(d: Draft, outcome: Outcome, reason: Reason, message: str) -> None:
         version=candidate.version,
         outcome=outcome,
         reason=reason,
-        message=message[:1024],
+        message=message[:512],
         started_at=candidate.since,
         ended_at=d.now,
         weight=d.status.peak_weight,
@@ -62,7 +63,6 @@ def _take_traffic_away(d: Draft) -> None:
         weight=0,
         paused=None,
         pods_missing_since=None,
-        breach_since=None,
         blind=None,
         draining_since=d.now if had else d.status.draining_since,
     )
@@ -92,7 +92,7 @@ def retreat(d: Draft, reason: Reason, message: str) -> None:
     d.set(
         step=StepStatus(number=0, of=len(d.input.spec.steps), name="start", since=d.now),
         evaluated_at=None,
-        gates=[],
+        gates=judged_anew(d, 0),
         blind=blind,
     )
     d.event(reason, message, warning=True)

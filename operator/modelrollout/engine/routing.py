@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from modelrollout.api.enums import Phase, Reason
 from modelrollout.api.status import Pause
-from modelrollout.engine import raising, rollback, steps
+from modelrollout.engine import raising, rollback
 from modelrollout.engine.draft import Draft
+from modelrollout.engine.evidence import judged_anew
 from modelrollout.engine.model import Marker, RouteState, SetFinalizer, SetWeights
 
 __all__ = ["note_what_was_applied", "shift"]
@@ -38,8 +39,7 @@ def note_what_was_applied(d: Draft) -> None:
             weight=seen,
             paused=Pause(reason=Reason.PAUSED_BY_OUTSIDE_EDIT, at=d.now, message=message),
             step=step.model_copy(update={"serving_since": None, "skipped": False}) if step is not None else None,
-            gates=steps.judged_anew(d, seen),
-            breach_since=None,
+            gates=judged_anew(d, seen),
         )
         d.event(Reason.PAUSED_BY_OUTSIDE_EDIT, message, warning=True)
 

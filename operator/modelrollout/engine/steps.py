@@ -6,19 +6,27 @@ once the pods can carry it and this very look at the metrics was a seeing one.
 
 from __future__ import annotations
 
+import zlib
+from datetime import timedelta
+from typing import Final
+
 from modelrollout.api.enums import Phase, Reason, Verdict
+from modelrollout.api.gate import AdvanceOn, Gate, OnBreach, OnUndecided
 from modelrollout.api.grammar import format_duration
-from modelrollout.api.rollout import OnBlind
-from modelrollout.api.status import GateStatus, StepStatus
+from modelrollout.api.rollout import Mode, OnBlind, Step
+from modelrollout.api.status import GateStatus, Pause, StepStatus
 from modelrollout.engine import rollback
 from modelrollout.engine.draft import Draft
-from modelrollout.engine.evidence import split_is_off, warm_from
+from modelrollout.engine.evidence import PASSING, judged_anew, split_is_off, take_planned_look
+from modelrollout.engine.guards import gate_breached
+from modelrollout.engine.looking import floored, warm_from
 from modelrollout.engine.model import RouteState
 from modelrollout.engine.promotion import promote
 from modelrollout.engine.raising import (
     held_back,
     in_route,
     may_raise,
+    pods_for,
     ready_for,
     ready_to_carry,
     relative_gates,
@@ -26,17 +34,23 @@ from modelrollout.engine.raising import (
     wait_for_route,
 )
 
-__all__ = ["hold_step", "judged_anew", "start"]
+__all__ = ["hold_step", "start", "weight_of"]
 
 
-_FORGOTTEN = {"checkpoint": "", "samples": 0, "baseline_samples": 0, "verdict": Verdict.TOO_EARLY, "shared": False}
-_PASSING = (Verdict.NO_HARM_SEEN, Verdict.PROVEN)
+_SOON_SECONDS: Final = 900.0
+_COVERAGE: Final = 0.9
+_STAGGER: Final = 0.2
+
+
+def weight_of(d: Draft, step: Step) -> int:
+    """The weight that a step gives: in the last one the baseline keeps what ``baselineHoldback`` says."""
+    return 100 - (d.input.spec.baseline_holdback or 0) if step.weight == 100 else step.weight
 
 
 def start(d: Draft) -> None:
     """At weight 0: pods, the backend in the route, and eyes open; then the first step."""
     steps = d.input.spec.steps
-    if not ready_for(d, steps[0].weight):
+    if not ready_for(d, weight_of(d, steps[0])):
         return
     if not in_route(d):
         wait_for_route(d)
@@ -53,23 +67,13 @@ def _enter(d: Draft, number: int) -> None:
             number=number,
             of=len(d.input.spec.steps),
             name=step.title,
-            weight=step.weight,
+            weight=weight_of(d, step),
             since=d.now,
             hold_seconds=d.seconds(step.hold),
         ),
-        gates=judged_anew(d, step.weight),
+        gates=judged_anew(d, weight_of(d, step)),
         phase=Phase.PROGRESSING,
     )
-
-
-def judged_anew(d: Draft, weight: int) -> list[GateStatus]:
-    """The gates when another weight begins: counts of different splits are never mixed. At 100 % nobody is left to
-    compare with, so relative gates keep the verdict that brought the candidate there."""
-    kept = relative_gates(d) if weight == 100 else set()
-    return [
-        gate if gate.name in kept and gate.verdict in _PASSING else gate.model_copy(update=_FORGOTTEN)
-        for gate in d.status.gates
-    ]
 
 
 def hold_step(d: Draft) -> None:
@@ -103,7 +107,7 @@ def _note_serving(d: Draft) -> bool:
     in_effect = observed == d.status.weight and d.input.route.state is RouteState.ACCEPTED
     if step is not None and step.serving_since is None and in_effect:
         step = step.model_copy(update={"serving_since": d.now, "credited_at": d.now})
-        d.set(step=step, evaluated_at=d.status.evaluated_at or d.now.replace(microsecond=0))
+        d.set(step=step, evaluated_at=d.status.evaluated_at or floored(d.now, timedelta(seconds=max(1.0, d.interval))))
     return in_effect
 
 
@@ -124,7 +128,6 @@ def _raise_to(d: Draft, weight: int) -> bool:
         peak_weight=max(d.status.peak_weight, weight),
         step=anew,
         gates=judged_anew(d, weight),
-        breach_since=None,
     )
     d.event(Reason.RAISING_WEIGHT, f"version {version_of(d)} gets {weight} % of the traffic")
     return True
@@ -146,7 +149,7 @@ def _follow_edits(d: Draft) -> None:
                 "number": number,
                 "of": len(steps),
                 "name": chosen.title,
-                "weight": chosen.weight,
+                "weight": weight_of(d, chosen),
                 "hold_seconds": d.seconds(chosen.hold),
             }
         )
@@ -169,18 +172,55 @@ def _why_not_counting(d: Draft, in_effect: bool) -> tuple[Reason, str] | None:
     if off:
         return Reason.SPLIT_MISMATCH, off
     shared = [gate for gate in d.status.gates if gate.shared]
-    if shared:
+    if shared and not _step_back(d, shared[0]):
         return Reason.SHARED_DEGRADATION, f"{shared[0].name} is beyond its limit in both revisions: {shared[0].message}"
     return None
 
 
+def _step_back(d: Draft, gate: GateStatus) -> bool:
+    """Both arms broke an absolute limit soon after our own raise: perhaps the raise itself is too much for something
+    that both depend on. Back to the weight before, and a human decides."""
+    step = d.status.step
+    assert step is not None
+    before = max((weight_of(d, one) for one in d.input.spec.steps if weight_of(d, one) < d.status.weight), default=0)
+    soon = step.serving_since is not None and d.since(step.serving_since) <= _SOON_SECONDS
+    fresh = gate.since is not None and step.serving_since is not None and gate.since >= step.serving_since
+    if not (before and soon and fresh and step.number > 1) or d.input.spec.mode is not Mode.ENFORCE:
+        return False
+    message = (
+        f"{gate.name} is beyond its limit in both revisions since the raise to {d.status.weight} %: {gate.message}; "
+        f"back to {before} %"
+    )
+    number = next(n for n, one in enumerate(d.input.spec.steps, 1) if weight_of(d, one) == before)
+    chosen = d.input.spec.steps[number - 1]
+    d.set(
+        weight=before,
+        gates=judged_anew(d, before),
+        paused=Pause(reason=Reason.SHARED_DEGRADATION, at=d.now, message=message[:1024]),
+        step=StepStatus(
+            number=number,
+            of=step.of,
+            name=chosen.title,
+            weight=before,
+            since=d.now,
+            hold_seconds=d.seconds(chosen.hold),
+        ),
+    )
+    d.event(Reason.SHARED_DEGRADATION, message, warning=True)
+    return True
+
+
 def _credit(d: Draft, *, counting: bool) -> None:
-    """Count the time since the last look for the hold; after an absence of the operator at most two intervals."""
+    """Count the time since the last look for the hold, and beyond it; after an absence of the operator at most two
+    intervals."""
     step = d.status.step
     assert step is not None
     stopped = d.status.paused is not None or bool(d.input.frozen) or d.status.blind is not None
     gained = min(d.since(step.credited_at), 2.0 * d.interval) if counting and not stopped else 0.0
-    d.set(step=step.model_copy(update={"held_seconds": round(step.held_seconds + gained, 3), "credited_at": d.now}))
+    held = step.held_seconds + gained
+    beyond = step.extended_seconds + (gained if step.held_seconds >= step.hold_seconds else 0.0)
+    told = {"held_seconds": round(held, 3), "extended_seconds": round(beyond, 3), "credited_at": d.now}
+    d.set(step=step.model_copy(update=told))
 
 
 def _hold(d: Draft, waiting: tuple[Reason, str] | None) -> None:
@@ -194,45 +234,72 @@ def _hold(d: Draft, waiting: tuple[Reason, str] | None) -> None:
     if waiting is not None:
         d.say(Phase.PROGRESSING, waiting[0], waiting[1], f"then {_left(step)} of the hold at {step.weight} %")
         return
-    if d.status.breach_since is not None:
-        breached = next(gate for gate in d.status.gates if gate.verdict is Verdict.BREACHED)
-        message = f"{breached.name} is breached and is being confirmed: {breached.message}"
-        d.say(Phase.PROGRESSING, Reason.HOLDING, message, "rolled back if it lasts (evaluation.minBreachTime)")
-        return
-    undecided = _undecided(d)
     if step.held_seconds < step.hold_seconds:
         message = f"version {version_of(d)} has {d.status.weight} % of the traffic and holds"
         d.say(Phase.PROGRESSING, Reason.HOLDING, message, _what_comes(d, step))
-    elif undecided:
-        message = f"the hold is over, but {undecided} is not decided"
-        d.say(Phase.PROGRESSING, Reason.TOO_EARLY, message, "goes on when every gate has enough samples")
-    else:
+        return
+    take_planned_look(d)
+    if gate_breached(d):
+        return
+    _end_hold(d)
+
+
+def _end_hold(d: Draft) -> None:
+    """The hold is over: on, unless a gate is not decided."""
+    undecided = None if d.input.spec.mode is Mode.OBSERVE else _undecided(d)
+    step = d.status.step
+    assert step is not None
+    if undecided is None:
         d.set(step=step.model_copy(update={"done": True}))
         _next_step(d)
+        return
+    gate, why = undecided
+    if gate.max_hold is not None and step.extended_seconds >= d.seconds(gate.max_hold):
+        message = f"{gate.name} is still undecided after maxHold ({gate.max_hold}): {why}"
+        if gate.on_undecided is OnUndecided.ROLLBACK:
+            rollback.roll_back(d, Reason.UNDECIDED, message)
+        else:
+            d.set(paused=Pause(reason=Reason.UNDECIDED, at=d.now, message=message[:1024]))
+            d.event(Reason.UNDECIDED, message, warning=True)
+            d.say(*held_back(d, ""))
+        return
+    message = f"the hold is over, but {gate.name} is not decided ({why})"
+    left = "" if gate.max_hold is None else f", for {format_duration(d.seconds(gate.max_hold) - step.extended_seconds)}"
+    d.say(Phase.PROGRESSING, Reason.TOO_EARLY, message, f"goes on when every gate has enough samples{left}")
 
 
-def _undecided(d: Draft) -> str:
-    """The first gate that does not hold yet, with the reason; empty when all do. At 100 % relative gates can say no
+def _undecided(d: Draft) -> tuple[Gate, str] | None:
+    """The first gate that does not hold yet, with the reason; None when all do. At 100 % relative gates can say no
     more, and hold nothing up."""
+    step = d.status.step
+    assert step is not None
     known = {gate.name: gate for gate in d.status.gates}
     silent = relative_gates(d) if d.status.weight == 100 else set()
     for gate in d.input.spec.gates:
-        found = known.get(gate.name)
-        if gate.name in silent:
+        if gate.name in silent or not gate.required:
             continue
-        if found is None or found.verdict not in _PASSING:
-            return f"{gate.name} ({found.message})" if found is not None and found.message else gate.name
-        if _leans_beyond(found):
-            return f"{gate.name} (it leans beyond its limit, and more samples will tell: {found.message})"
+        why = _why_undecided(gate, known.get(gate.name), step)
+        over = gate.max_hold is not None and step.extended_seconds >= d.seconds(gate.max_hold)
+        if why and not (over and gate.on_undecided is OnUndecided.ADVANCE):
+            return gate, why
+    return None
+
+
+def _why_undecided(gate: Gate, found: GateStatus | None, step: StepStatus) -> str:
+    """Why a gate does not let the step end; empty when it does."""
+    if found is None or found.verdict not in PASSING:
+        acts_not = found is not None and found.verdict is Verdict.BREACHED and gate.on_breach is not OnBreach.ROLLBACK
+        return "" if acts_not else found.message if found is not None and found.message else "not read yet"
+    if found.leaning:
+        return f"it leans beyond its limit, and more samples will tell: {found.message}"
+    if gate.advance_on is AdvanceOn.PROVEN and found.verdict is not Verdict.PROVEN:
+        return f"it must be proven: {found.message}"
+    if found.verdict is Verdict.NO_HARM_SEEN and found.unseen:
+        return found.unseen
+    if gate.report is None and found.covered_seconds < _COVERAGE * step.hold_seconds:
+        have = found.covered_seconds / max(step.hold_seconds, 1e-9)
+        return f"there were data for {have * 100:.0f} % of the hold, and {_COVERAGE * 100:.0f} % are needed"
     return ""
-
-
-def _leans_beyond(gate: GateStatus) -> bool:
-    """Whether a gate that shows no harm yet is beyond its limit by two of its interval's four standard errors: more
-    users are not given to a candidate that looks bad, while nothing is held against it either."""
-    if gate.verdict is not Verdict.NO_HARM_SEEN or gate.low is None or gate.high is None:
-        return False
-    return gate.low + (gate.high - gate.low) / 4.0 > 0.0
 
 
 def _left(step: StepStatus) -> str:
@@ -240,20 +307,41 @@ def _left(step: StepStatus) -> str:
 
 
 def _what_comes(d: Draft, step: StepStatus) -> str:
-    after = d.input.spec.steps[step.number].weight if step.number < step.of else None
+    after = weight_of(d, d.input.spec.steps[step.number]) if step.number < step.of else None
     what = f"weight {after} %" if after is not None else "promotion"
     return f"{what} in {_left(step)} if the gates hold"
 
 
 def _retreat_if_asked(d: Draft) -> bool:
-    """With ``onBlind: retreat``: after blindTimeout the traffic goes back, and the way up begins anew when it sees."""
+    """After blindTimeout the traffic goes back, and the way up begins anew when it sees: with ``onBlind: retreat``, and
+    under ``hold`` too while the candidate has finished no judged step or its pods show harm."""
     blind, policy = d.status.blind, d.input.spec.evaluation
-    if blind is None or policy.on_blind is not OnBlind.RETREAT or d.status.weight == 0:
+    if blind is None or d.status.weight == 0 or d.input.spec.mode is not Mode.ENFORCE:
         return False
-    if d.since(blind.since) < d.seconds(policy.blind_timeout):
+    patience = d.seconds(policy.blind_timeout) * (1.0 + _STAGGER * _own_fraction(d))
+    if d.since(blind.since) < patience:
+        d.wake_in(patience - d.since(blind.since))
         return False
-    rollback.retreat(d, Reason.METRICS_UNAVAILABLE, "retreated to weight 0: " + blind.message)
+    why = "onBlind: retreat" if policy.on_blind is OnBlind.RETREAT else _harm_or_youth(d)
+    if not why:
+        return False
+    rollback.retreat(d, blind.reason, f"retreated to weight 0 ({why}): {blind.message}")
     return True
+
+
+def _harm_or_youth(d: Draft) -> str:
+    """Why a blind candidate must not keep its traffic even under ``onBlind: hold``."""
+    step, view = d.status.step, d.view(d.candidate)
+    if step is not None and step.number <= 1:
+        return "no judged step is finished yet"
+    if view is not None and view.ready < pods_for(d, d.status.weight) and not view.waiting:
+        return f"{view.ready} of its {pods_for(d, d.status.weight)} pods are ready"
+    return ""
+
+
+def _own_fraction(d: Draft) -> float:
+    """A number between 0 and 1 of this rollout's own, so that an outage does not move the traffic of all at once."""
+    return zlib.crc32(f"{d.input.namespace}/{d.input.name}".encode()) % 1000 / 1000.0
 
 
 def _next_step(d: Draft) -> None:
@@ -264,7 +352,7 @@ def _next_step(d: Draft) -> None:
         d.set(phase=Phase.PROMOTING)
         promote(d)
         return
-    weight = max(d.status.weight, d.input.spec.steps[step.number].weight)
+    weight = max(d.status.weight, weight_of(d, d.input.spec.steps[step.number]))
     why = may_raise(d)
     if why:
         d.say(*held_back(d, why))

@@ -19,8 +19,9 @@ import numpy as np
 
 from modelrollout.api.enums import Verdict
 from modelrollout.api.grammar import Limit
-from modelrollout.gates import eprocess, noise, sequential, words
+from modelrollout.gates import eprocess, lessons, noise, sequential, words
 from modelrollout.gates.assessment import Assessment
+from modelrollout.gates.catastrophe import catastrophic
 from modelrollout.gates.eprocess import Line
 from modelrollout.gates.evidence import Counts, Histogram, Interval
 from modelrollout.gates.packed import pack, unpack
@@ -143,7 +144,11 @@ class RateTest:
         if not (isinstance(ours, Counts | None) and isinstance(theirs, Counts | None)):
             raise TypeError(f"{self.name} counts events, and was given something else")
         slot = _slot(ours, ours, theirs)
-        return replace(state, counts=sequential.fold(state.counts, self.design, slot, np.array([judged])))
+        return replace(state, counts=sequential.fold(state.counts, self._against(theirs), slot, np.array([judged])))
+
+    def _against(self, baseline: object | None) -> Design:
+        """The test of one interval: where there is no baseline (at 100 %), an absolute limit stands alone."""
+        return self.design if baseline is not None or self.limit.relative else replace(self.design, guard=False)
 
     def _fold_latency(self, state: RateState, interval: Interval, *, judged: bool) -> RateState:
         ours, theirs = interval.candidate or _EMPTY, interval.baseline or _EMPTY
@@ -153,7 +158,7 @@ class RateTest:
         counts = state.counts
         if limit is not None:
             slot = _slot(_slower(ours, limit, up=True), _slower(ours, limit, up=False), _slower(theirs, limit, up=True))
-            counts = sequential.fold(counts, self.design, slot, np.array([judged]))
+            counts = sequential.fold(counts, self._against(interval.baseline), slot, np.array([judged]))
         memory = _faded(state.memory, theirs) if self.limit.relative else _EMPTY
         if not judged:
             return replace(state, counts=counts, memory=memory)
@@ -170,6 +175,28 @@ class RateTest:
     def end_hold(self, state: RateState) -> RateState:
         """The step's hold is over: take the planned look."""
         return replace(state, counts=sequential.look(state.counts, self.design))
+
+    def again(self, state: RateState) -> RateState:
+        """A state before the first interval that keeps what is known of the baseline."""
+        floor, split = (float(value) for value in state.counts.floor[0])
+        past = None if split == 0.0 else floor
+        requests, bad = float(state.counts.memory[0, 0]), float(state.counts.memory[0, 1])
+        fresh = sequential.start(1, floor=past, split=split == lessons.SPLIT, requests=requests, bad=bad)
+        return RateState(fresh, memory=state.memory)
+
+    def baseline_share(self, state: RateState) -> float:
+        """The baseline's share of bad events, as it is known."""
+        return self._baseline_share(state.counts)
+
+    def catastrophe(self, state: RateState, interval: Interval, *, share: float, requests: int) -> bool:
+        """Whether one interval alone is reason to roll back; only for ratios of bad events."""
+        ours, theirs = interval.candidate, interval.baseline or Counts(0.0, 0.0)
+        if self.quantile is not None or self.good or not isinstance(ours, Counts) or not isinstance(theirs, Counts):
+            return False
+        numbers = (np.array([value]) for value in (ours.total, ours.bad, theirs.total, theirs.bad))
+        floor = sequential.floor_of(state.counts, self.design) / self.seconds
+        expected = np.array([self._baseline_share(state.counts)])
+        return bool(catastrophic(*numbers, share=share, requests=requests, expected=expected, floor=floor)[0])
 
     def assess(self, state: RateState) -> Assessment:
         """The verdict."""
@@ -326,8 +353,13 @@ class RateTest:
         return RateState(counts, candidate, baseline, memory)
 
     def learn(self, intervals: Sequence[Interval]) -> History:
-        """What the baseline's past teaches: intervals of one length, in order of time."""
-        return _learn(self, intervals)
+        """What the baseline's past teaches: intervals of one length (not always the test's own), in order of time."""
+        if not intervals:
+            return History()
+        length = (intervals[0].end - intervals[0].start).total_seconds()
+        found = _learn(replace(self, seconds=length), intervals)
+        scale = self.seconds / length
+        return replace(found, requests=found.requests * scale, bad=found.bad * scale)
 
 
 def _slot(strict: Counts | None, lenient: Counts | None, baseline: Counts | None) -> Slot:

@@ -23,6 +23,7 @@ from modelrollout.api.meta import FIELD_MANAGER, GROUP, VERSION
 from modelrollout.transport import words
 
 __all__ = [
+    "CONFIG_MAPS",
     "CORE_EVENTS",
     "DECISIONS",
     "DEPLOYMENTS",
@@ -96,6 +97,7 @@ PODS: Final = Resource("", "v1", "pods")
 NAMESPACES: Final = Resource("", "v1", "namespaces")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices")
 HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "httproutes")
+CONFIG_MAPS: Final = Resource("", "v1", "configmaps")
 CORE_EVENTS: Final = Resource("", "v1", "events")
 
 

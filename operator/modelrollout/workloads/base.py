@@ -35,6 +35,10 @@ class WorkloadProvider(Protocol):
         """Give a revision this many pods."""
         ...
 
+    async def replace_pod(self, rollout: Rollout, revision: str, pod: str) -> None:
+        """Delete one pod of a revision, so that another takes its place."""
+        ...
+
     async def set_role(self, rollout: Rollout, revision: str, role: Role, at: datetime) -> None:
         """Write a revision's role on its objects."""
         ...

@@ -28,7 +28,17 @@ from modelrollout.api.objects import Rollout, parse_time
 from modelrollout.api.rollout import DeletionPolicy
 from modelrollout.engine.model import RevisionView
 from modelrollout.engine.revision import child_name
-from modelrollout.kube.client import DEPLOYMENTS, ROLLOUTS, SERVICES, ConflictError, Invalid, Kube, KubeError, NotFound
+from modelrollout.kube.client import (
+    DEPLOYMENTS,
+    PODS,
+    ROLLOUTS,
+    SERVICES,
+    ConflictError,
+    Invalid,
+    Kube,
+    KubeError,
+    NotFound,
+)
 from modelrollout.kube.reflector import Reflector
 from modelrollout.workloads import pods as pod_words
 
@@ -241,6 +251,11 @@ class DeploymentWorkload:
                     "spec": known["spec"] | {"replicas": replicas},
                 }
             )
+
+    async def replace_pod(self, rollout: Rollout, revision: str, pod: str) -> None:
+        """Delete a pod, if it is the revision's; the Deployment starts another."""
+        if pod in self.pods(rollout, revision):
+            await self._kube.delete(PODS.path(rollout.namespace, pod))
 
     async def set_role(self, rollout: Rollout, revision: str, role: Role, at: datetime) -> None:
         """Write the role, and since when, on both objects; the stable ones are freed from garbage collection."""

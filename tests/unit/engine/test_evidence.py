@@ -15,6 +15,8 @@ from tests.support.world import CTR, ERRORS, LATENCY, Behaviour, World, spec
 from tests.unit.engine.test_rules import serving, stepping
 
 _ABSOLUTE = ERRORS | {"atMost": "5%"}
+_NO_CATASTROPHE = {"errorsAbove": "100%"}
+_SHORT = {"weight": 10, "hold": "20s"}
 _LONG = [{"weight": 10, "hold": "10m"}, {"weight": 100, "hold": "1m"}]
 
 
@@ -79,7 +81,8 @@ def test_late_labels_are_waited_for_after_every_raise() -> None:
 
 @pytest.mark.parametrize("obstacle", ["paused", "spec paused", "frozen", "blind", "not accepted", "not ready", "away"])
 def test_a_hold_counts_only_what_counts(obstacle: str) -> None:
-    world = stepping(10, steps=_LONG, evaluation=spec()["evaluation"] | {"minBreachTime": "1h"})
+    steps = [_SHORT, {"weight": 50, "hold": "10m"}, {"weight": 100, "hold": "1m"}]
+    world = stepping(50, steps=steps, evaluation=spec()["evaluation"] | {"minBreachTime": "1h"})
     world.run(60)
     if obstacle == "paused":
         world.say("pause")
@@ -113,27 +116,23 @@ def test_a_hold_counts_all_the_time_that_is_well_spent() -> None:
     assert held(world) - before == pytest.approx(100, abs=6)
 
 
-def test_a_breach_must_last() -> None:
-    world = stepping(10, evaluation=spec()["evaluation"] | {"minBreachTime": "30s"})
-    world.behaviour["2"] = Behaviour(errors=0.2)
-    world.run_until(lambda: world.status.breach_since is not None)
-    assert "being confirmed" in world.status.message
-    assert 29 <= world.run_until(lambda: world.weight == 0) <= 36
+@pytest.mark.parametrize(("patience", "fewest"), [("30s", 6), ("0s", 2)])
+def test_detail_13_a_breach_takes_min_breach_time_and_at_least_two_looks(patience: str, fewest: int) -> None:
+    world = stepping(10, evaluation=spec()["evaluation"] | {"minBreachTime": patience, "catastrophe": _NO_CATASTROPHE})
+    world.run(16)
+    since = world.status.evaluated_at
+    world.behaviour["2"] = Behaviour(errors=0.98)
+    world.run_until(lambda: world.weight == 0)
+    assert since is not None
+    assert world.status.failed is not None
+    looks = (world.status.failed.at - since).total_seconds() / 5
+    assert fewest <= looks <= fewest + 2.5
 
 
-def test_without_a_minimum_the_first_breach_is_enough() -> None:
-    world = stepping(10, evaluation=spec()["evaluation"] | {"minBreachTime": "0s"})
-    world.behaviour["2"] = Behaviour(errors=0.2)
-    world.run_until(lambda: any(gate.verdict is Verdict.BREACHED for gate in world.status.gates))
-    assert world.weight == 0
-
-
-def test_one_look_is_not_enough_however_long_ago_it_was() -> None:
-    """With looks a minute apart, thirty seconds are still a single look."""
-    world = stepping(10, evaluation=spec()["evaluation"] | {"interval": "1m", "minBreachTime": "30s"})
-    world.behaviour["2"] = Behaviour(errors=0.2)
-    world.run_until(lambda: world.status.breach_since is not None)
-    assert world.run_until(lambda: world.weight == 0) > 55
+def test_detail_13_with_looks_a_minute_apart_one_is_not_enough() -> None:
+    world = stepping(10, evaluation=spec()["evaluation"] | {"interval": "1m", "catastrophe": _NO_CATASTROPHE})
+    world.behaviour["2"] = Behaviour(errors=0.98)
+    assert world.run_until(lambda: world.weight == 0) > 60
 
 
 def test_a_shared_dependency_that_breaks_an_absolute_limit_is_not_the_candidate_s_fault() -> None:
@@ -310,14 +309,14 @@ def test_nothing_is_read_without_gates_a_candidate_or_a_stable() -> None:
 
 
 def test_an_outage_of_an_hour_loses_no_evidence() -> None:
-    world = stepping(10, steps=_LONG)
+    world = stepping(50, steps=[_SHORT, {"weight": 50, "hold": "3h"}])
     world.run(60)
     before = world.gate().samples
     world.metrics_down = True
     world.run(3600)
     world.metrics_down = False
     world.run(20)
-    assert world.gate().samples - before == pytest.approx(3600 * 20, rel=0.02)
+    assert world.gate().samples - before == pytest.approx(3600 * 100, rel=0.02)
 
 
 def test_counts_of_an_old_definition_are_not_taken_for_the_new_one() -> None:
@@ -329,7 +328,8 @@ def test_counts_of_an_old_definition_are_not_taken_for_the_new_one() -> None:
     world.apply(gates=[LATENCY | {"name": "errors"}])
     world.run(30)
     assert world.status.phase is Phase.PROGRESSING
-    assert world.gate().checkpoint.startswith("h1;")
+    assert world.gate().limit == "may rise to 200 ms"
+    assert world.gate().verdict is not Verdict.BLIND
 
 
 def test_a_default_that_is_written_out_or_added_is_the_same_definition() -> None:
@@ -348,17 +348,17 @@ def test_a_rollout_without_gates_goes_on_time_and_pods_alone() -> None:
 
 def test_weight_does_not_go_up_while_a_gate_leans_beyond_its_limit() -> None:
     """Not breached is not enough: two standard errors beyond the limit, more samples are waited for at this weight."""
-    for errors in (0.016, 0.018, 0.02, 0.025, 0.03):
+    for errors in (0.024, 0.028, 0.03, 0.032):
         world = stepping(10)
         world.behaviour["2"] = Behaviour(errors=errors)
         leaned, before = False, world.weight
         for _ in range(600):
             gate = world.gate()
-            leans = gate.low is not None and gate.high is not None and gate.low + (gate.high - gate.low) / 4 > 0
-            leaned = leaned or (leans and gate.verdict is Verdict.NO_HARM_SEEN and "leans" in world.status.message)
+            leaned = leaned or (gate.leaning and "leans" in world.status.message)
+            was_leaning = gate.leaning
             world.run(1)
             if world.weight > before:
-                assert not leans, f"raised at {errors}: {gate.message}"
+                assert not (was_leaning and world.gate().leaning), f"raised at {errors}: {gate.message}"
             before = world.weight
-        if errors >= 0.025:
+        if errors >= 0.03:
             assert leaned, f"{errors} never leaned for longer than the hold"

@@ -38,7 +38,7 @@ def test_detail_29_status_is_below_64_kib_at_20_gates_with_everything_full() -> 
     seen = world.observe()
     entry = HistoryEntry(
         revision="a" * 10, version="v" * 128, outcome=Outcome.ROLLED_BACK, reason=Reason.GATE_BREACHED,
-        message="m" * 1024, ended_at=START, started_at=START,
+        message="m" * 512, ended_at=START, started_at=START,
     )  # fmt: skip
     full = seen.status.model_copy(update={"history": [entry] * 10, "handled": ["u" * 36] * 32})
     end = seen.now
