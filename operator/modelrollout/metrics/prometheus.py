@@ -109,10 +109,11 @@ class Prometheus:
 
         measured = [gate for gate in gates if gate.report is None]
         found = await asyncio.gather(*(self._measured(gate, look(gate)) for gate in measured))
-        ends = [until for _, until in found]
+        complete = min((until for _, until in found), default=plan.end)
         return Measurement(
             start=min(plan.starts.values(), default=plan.end),
-            end=min(ends, default=plan.end),
+            # A gate that is read anew starts before what the others have counted already.
+            end=max(complete, max(plan.starts.values(), default=plan.end)),
             gates={gate.name: one for gate, (one, _) in zip(measured, found, strict=True)},
         )
 

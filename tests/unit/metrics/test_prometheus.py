@@ -325,6 +325,9 @@ async def test_an_instant_in_prometheus_future_is_read_later(server: Server) -> 
     found = await provider.measure([ERRORS], Plan({"errors": START}, END), _arm(NEW), _arm(STABLE))
     assert found.gates["errors"] == GateMeasurement(query=found.gates["errors"].query)
     assert found.end == START
+    plan = Plan({"errors": START, "p95": START - timedelta(seconds=15)}, END)
+    found = await provider.measure([ERRORS, P95], plan, _arm(NEW), _arm(STABLE))
+    assert found.end == START, "nor does a gate that is read anew take back what was counted"
     fake.clock = END
     assert (await _measure(provider, ERRORS)).interval is not None, "what was not final is not remembered"
 
@@ -401,6 +404,35 @@ async def test_a_limit_between_bounds_is_noted_and_few_buckets_are_read(server: 
     asked = [text for text in fake.texts if "group by (namespace, pod, le)" not in text]
     assert asked
     assert all('le=~"\\\\+Inf|0\\\\.1|0\\\\.5"' in text for text in asked)
+
+
+async def test_detail_22_bounds_are_found_anew_when_they_change(server: Server) -> None:
+    """A candidate that comes with other buckets, and then changes them."""
+    fake, provider = server
+    bounds = {STABLE: ("0.1", "0.5", "+Inf"), NEW: ("0.1", "0.2", "0.5", "+Inf")}
+
+    def buckets(query: str, at: float) -> list[dict[str, Any]]:
+        if "_bucket" not in query:
+            return fake.steady(query, at)
+        asked = re.findall(r'le=~"(.*?)"', query)
+        wanted = asked[0].replace("\\\\", "").split("|") if asked else None
+        return [
+            {"metric": {"namespace": "recs", "pod": _pod(revision), "le": le}, "value": [at, "7"]}
+            for revision, every in bounds.items()
+            for le in every
+            if wanted is None or le in wanted
+        ]
+
+    async def look(number: int) -> GateMeasurement:
+        fake.clock = END + number * timedelta(seconds=15)
+        plan = Plan({"p95": fake.clock - timedelta(seconds=15)}, fake.clock)
+        return (await provider.measure([P95], plan, _arm(NEW), _arm(STABLE))).gates["p95"]
+
+    fake.series = buckets
+    assert (await look(0)).note == ""
+    bounds[NEW] = ("0.1", "0.25", "0.5", "+Inf")
+    await look(1)
+    assert "judged at 250ms" in (await look(2)).note
 
 
 SCORES = Gate.model_validate({"name": "scores", "drift": {"histogram": "score"}, "atMost": "0.2"})
