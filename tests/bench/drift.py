@@ -1,6 +1,7 @@
 """How often the drift gates are wrong, and how many samples they need; with the Monte-Carlo error.
 
     python -m tests.bench.drift [--runs 400] [--only TEXT]
+    python -m tests.bench.drift --ks        (three ways to watch a KS distance, by formula)
 
 Every row runs the gate itself over ``looks`` intervals of two simulated arms. Distributions are normal and cut at the
 baseline's deciles; the candidate is shifted until PSI (or KS) is what the row says. "Breached" and "proven" are the
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import NormalDist
@@ -24,12 +25,13 @@ import numpy.typing as npt
 from modelrollout.api.enums import Verdict
 from modelrollout.api.gate import DriftMeasure
 from modelrollout.api.grammar import parse_limit
+from modelrollout.gates.asymptotic import half_width, planning_constant
 from modelrollout.gates.buckets import Reference
 from modelrollout.gates.divergence import psi
 from modelrollout.gates.drift import DriftTest
 from modelrollout.gates.evidence import Histogram, Interval
 
-__all__ = ["SCENARIOS", "Result", "Scenario", "gate", "intervals", "run", "shares", "shifted"]
+__all__ = ["SCENARIOS", "Result", "Scenario", "dkw_radius", "gate", "intervals", "run", "shares", "shifted"]
 
 Floats = npt.NDArray[np.float64]
 _NORMAL = NormalDist()
@@ -51,7 +53,7 @@ class Scenario:
     ratio: float = 1.0
     """The baseline's requests for each of the candidate's."""
     clump: int = 1
-    looks: int = 300
+    looks: int = 200
     fixed: bool = False
     """Against a fixed reference."""
     mix: float = 0.0
@@ -157,31 +159,26 @@ def run(scenario: Scenario, runs: int, seed: int = 1) -> Result:
     test, limit = gate(scenario), float(scenario.limit)
     breached_at, proven_at, plain = [], [], 0
     for one in range(runs):
-        state, first, alarmed, seen = test.start(), dict[Verdict, float](), False, None
+        state, first, alarmed = test.start(), dict[Verdict, float](), False
+        seen = np.zeros((2, scenario.buckets))
         for interval in intervals(scenario, np.random.default_rng([seed, one])):
             state = test.fold(state, interval)
             found = test.assess(state)
             first.setdefault(found.verdict, float(found.samples))
-            seen = interval if seen is None else _added(seen, interval)
-            alarmed = alarmed or _plain_rule(scenario, seen, limit)
+            seen += [arm.counts for arm in (interval.candidate, interval.baseline) if isinstance(arm, Histogram)]
+            alarmed = alarmed or _plain_rule(scenario, np.diff(seen, prepend=0.0), limit)
         breached_at += [first[Verdict.BREACHED]] if Verdict.BREACHED in first else []
         proven_at += [first[Verdict.PROVEN]] if Verdict.PROVEN in first else []
         plain += alarmed
     return Result(runs, breached_at, proven_at, plain)
 
 
-def _added(seen: Interval, more: Interval) -> Interval:
-    assert isinstance(seen.candidate, Histogram) and isinstance(more.candidate, Histogram)
-    assert isinstance(seen.baseline, Histogram) and isinstance(more.baseline, Histogram)
-    return Interval(seen.start, more.end, seen.candidate + more.candidate, seen.baseline + more.baseline)
-
-
-def _plain_rule(scenario: Scenario, seen: Interval, limit: float) -> bool:
+def _plain_rule(scenario: Scenario, arms: Floats, limit: float) -> bool:
     """The point rule with the usual floor of a ten-thousandth per bucket."""
-    arms = [np.diff([0.0, *arm.counts]) for arm in (seen.candidate, seen.baseline) if isinstance(arm, Histogram)]
-    if min(arm.sum() for arm in arms) < 100.0:
+    totals = arms.sum(axis=1, keepdims=True)
+    if totals.min() < 100.0:
         return False
-    p, q = (np.maximum(arm / arm.sum(), 1e-4) for arm in arms)
+    p, q = np.maximum(arms / totals, 1e-4)
     other = shares(_edges(scenario), 0.0) if scenario.fixed else q
     return bool(_distance(scenario.measure, p, other) > limit)
 
@@ -205,8 +202,8 @@ SCENARIOS = [
     Scenario("PSI .2, candidate wanders", distance=0.2, wander=0.15, goal="breached ≤ 1 %, proven ≤ 5 %"),
     Scenario("PSI .4", distance=0.4, goal="breached ≤ 1500"),
     Scenario("PSI .4, clumps of 5", distance=0.4, clump=5, per_look=160.0),
-    Scenario("KS equal", _KS, "0.1", looks=200),
-    Scenario("KS equal, clumps of 5", _KS, "0.1", clump=5, per_look=160.0, looks=200),
+    Scenario("KS equal", _KS, "0.1"),
+    Scenario("KS equal, clumps of 5", _KS, "0.1", clump=5, per_look=160.0),
     Scenario("KS on the limit .1", _KS, "0.1", 0.1, goal="breached ≤ 1 %, proven ≤ 5 %"),
     Scenario("KS .1, 1:9", _KS, "0.1", 0.1, ratio=9.0, goal="breached ≤ 1 %, proven ≤ 5 %"),
     Scenario("KS .1, clumps of 5", _KS, "0.1", 0.1, clump=5, per_look=160.0, goal="breached ≤ 1 %, proven ≤ 5 %"),
@@ -216,6 +213,60 @@ SCENARIOS = [
     Scenario("KS .2", _KS, "0.1", 0.2, looks=120),
     Scenario("KS .3", _KS, "0.1", 0.3, looks=120),
 ]
+
+
+# Three ways to watch a KS distance: samples at which each would decide were there no noise in the estimate
+
+
+def dkw_radius(samples: float, alpha: float, first: float = 100.0, slope: float = 0.85) -> float:
+    """The radius of the time-uniform Dvoretzky-Kiefer-Wolfowitz inequality, valid from ``first`` samples on.
+
+    Source: S. Howard, A. Ramdas, "Sequential estimation of quantiles with applications to A/B testing and best-arm
+    identification", Bernoulli 28 (2022), theorem 2.
+    """
+
+    def error(constant: float) -> float:
+        etas = np.linspace(1.0001, 2.0 * slope**2, 2000)
+        root = slope - np.sqrt(2.0 * (etas - 1.0) / constant)
+        gamma = np.where(root > 0.0, 2.0 / etas * root**2, 0.0)
+        bound = np.full_like(etas, np.inf)
+        good = gamma > 1.0
+        bound[good] = 4 * np.exp(-gamma[good] * constant) * (1 + 1 / ((gamma[good] - 1) * np.log(etas[good])))
+        return float(bound.min())
+
+    constant = _bisected(lambda c: error(c) <= alpha, 1.0, 100.0)
+    return slope * math.sqrt((math.log(1.0 + math.log(samples / first)) + constant) / samples)
+
+
+def _bisected(true_above: Callable[[float], bool], low: float, high: float) -> float:
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if true_above(middle) else (middle, high)
+    return high
+
+
+def _divergence(p: float, q: float) -> float:
+    return p * math.log(p / q) + (1.0 - p) * math.log((1.0 - p) / (1.0 - q))
+
+
+def _ks_needs(truth: float, limit: float, alpha: float, edges: int) -> tuple[float, float, float]:
+    """Samples per arm for the sequence per edge, an exact e-process per edge, and the inequality for all edges."""
+    ours, theirs, gap = 0.5 + truth / 2, 0.5 - truth / 2, abs(truth - limit)
+    level = alpha / (2 * edges) if truth > limit else alpha
+    spread, planned = ours * (1 - ours) + theirs * (1 - theirs), planning_constant(alpha) / limit**2
+    sequence = _bisected(lambda n: half_width(spread / n, planned, level) <= gap, 1.0, 1e7)
+    middles = np.linspace(0.01, 0.99 - limit, 4000)
+    information = min(_divergence(ours, t + limit) + _divergence(theirs, t) for t in middles.tolist())
+    process = (math.log(1.0 / level) + 1.9) / information
+    inequality = _bisected(lambda n: 2.0 * dkw_radius(n, alpha / 2) <= gap, 101.0, 1e7)
+    return sequence, process, inequality
+
+
+def _print_ks() -> None:
+    print("| true KS, limit .1 | sequence per edge (ours) | e-process per edge | time-uniform DKW |\n|---|---|---|---|")
+    for truth in (0.0, 0.15, 0.2, 0.3):
+        needs = _ks_needs(truth, 0.1, 0.05 if truth < 0.1 else 0.01, edges=9)
+        print(f"| {truth} {'proven' if truth < 0.1 else 'breached'} | " + " | ".join(f"{n:.0f}" for n in needs) + " |")
 
 
 def _upper(count: int, runs: int) -> float:
@@ -238,7 +289,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=400)
     parser.add_argument("--only", default="", help="only rows whose name contains this")
+    parser.add_argument("--ks", action="store_true", help="compare three ways to watch a KS distance, by formula")
     asked = parser.parse_args()
+    if asked.ks:
+        _print_ks()
+        return
     print(f"{asked.runs} runs each; alpha 1 %, beta 5 %; in brackets the upper 95 % bound of the share\n")
     print("| scenario | breached % @median | proven % @median | plain rule alarms % | goal |\n|---|---|---|---|---|")
     for scenario in SCENARIOS:

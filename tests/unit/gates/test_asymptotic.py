@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from modelrollout.gates.asymptotic import BatchVariance, half_width, mixture_parameter, planning_constant
+from tests.bench.drift import dkw_radius
 
 
 def test_the_parameter_and_the_boundary_are_those_of_the_published_implementation() -> None:
@@ -26,6 +27,11 @@ def test_on_the_boundary_the_mixture_martingale_is_one_over_alpha(alpha: float, 
     log_mixture = 0.5 * math.log(4.0 * rho / (information + rho)) + s**2 / (2.0 * (information + rho))
     log_mixture += math.log(NormalDist().cdf(s / math.sqrt(information + rho)))
     assert log_mixture == pytest.approx(-math.log(alpha), abs=1e-6)
+
+
+def test_the_inequality_that_ks_was_measured_against_is_the_published_one() -> None:
+    """Reference value in the same library: 1000 samples, alpha 5 %, valid from 100 on."""
+    assert dkw_radius(1000.0, 0.05) == pytest.approx(0.08204769, abs=1e-5)
 
 
 def test_a_random_walk_that_is_watched_480_times_crosses_as_seldom_as_promised() -> None:
