@@ -7,22 +7,27 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from modelrollout.cli import main as entry
+from modelrollout.cli.cluster import Cluster
 from modelrollout.lab import history
 from modelrollout.lab.history import SourceError
 from modelrollout.lab.policy import Policy, find_policy
 from tests.support import remote_write
 from tests.support.exporters import real_prometheus
+from tests.unit.cli.fake import FakeCluster
+from tests.unit.cli.states import rollout
 
 _STEP = 15.0
 _OLD, _BAD, _GOOD = "aaaaaaaa", "bbbbbbbb", "cccccccc"
 _HOUR = 3600.0
-_MANIFEST = {
+_MANIFEST: dict[str, Any] = {
     "kind": "ModelRollout",
     "metadata": {"name": "ranker", "namespace": "recs"},
     "spec": {
@@ -126,6 +131,26 @@ def test_traffic_and_noise_are_measured_from_the_past(
     assert ended.value.code == 0
     (gate,) = json.loads(capsys.readouterr().out)["gates"]
     assert gate["rate" if command == "plan" else "requestsPerSecond"] == pytest.approx(80, rel=0.02)
+
+
+def test_why_a_release_was_rolled_back_is_read_again_and_explained(
+    past: tuple[str, Past], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, made = past
+    begun, ended = (datetime.fromtimestamp(made.end - hours * _HOUR, UTC).isoformat() for hours in (4.01, 3.5))
+    body = rollout({"phase": "RolledBack", "reason": "GateBreached"})
+    body["spec"] = body["spec"] | _MANIFEST["spec"]
+    body["status"]["history"] = [
+        {"revision": f"{_BAD}1122", "version": "42", "outcome": "RolledBack", "reason": "GateBreached", "weight": 10}
+        | {"message": "errors", "startedAt": begun, "endedAt": ended}
+    ]
+    monkeypatch.setattr(Cluster, "connect", FakeCluster(body).connect)
+    monkeypatch.setattr(sys, "argv", ["modelrollout", "explain", "ranker", "--prometheus", url, "-o", "json"])
+    with pytest.raises(SystemExit) as stopped:
+        entry.main()
+    assert stopped.value.code == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["replay"]["outcome"] == "rolledBack" and found["gates"][0]["enoughAt"] == found["replay"]["at"]
 
 
 def test_refusals_and_outages_are_said(past: tuple[str, Past]) -> None:

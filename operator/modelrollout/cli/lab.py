@@ -7,34 +7,47 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from modelrollout.api.grammar import parse_percent
+from modelrollout.cli import view
+from modelrollout.cli.cluster import Cluster, Connection
 from modelrollout.cli.errors import CliError
-from modelrollout.cli.recordings import Origin, origin, progress, read_policy, understood
+from modelrollout.cli.recordings import Origin, from_prometheus, origin, progress, read_policy, understood
 
 if TYPE_CHECKING:
+    from modelrollout.api.objects import Rollout
     from modelrollout.lab.backtest import AgainstItself
+    from modelrollout.lab.explain import Asked
+    from modelrollout.lab.history import Release
     from modelrollout.lab.plan import Traffic
     from modelrollout.lab.policy import Policy
+    from modelrollout.lab.runner import Results
 
 __all__ = ["register"]
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 _output = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print.")
 _plot = click.option("--plot", type=click.Path(path_type=Path), help="Write charts into this HTML file.")
+_url = click.option("--prometheus", help="URL of the Prometheus (Thanos, Mimir) that has the evidence.")
+_BEFORE: Final = 12 * 3600.0
+"""Seconds of the baseline's history that are read beside a release, for the noise floor."""
 _seed = click.option("--seed", type=int, default=1, help="Seed of everything drawn at random.")
 
 
-def register(cli: click.Group) -> None:
-    """Add the laboratory's commands."""
+def register(cli: click.Group, connected: Callable[[Callable[..., int]], Callable[..., int]]) -> None:
+    """Add the laboratory's commands. ``connected`` gives a command the flags for the cluster."""
     for command in (backtest, calibrate, plan, simulate):
         cli.add_command(command)
+    on_cluster = connected(_explain)
+    for decorate in (_output, _plot, _url, click.argument("name")):
+        on_cluster = decorate(on_cluster)
+    cli.command("explain")(on_cluster)
 
 
 @click.command()
@@ -199,6 +212,43 @@ def _measured_traffic(file: Path, policy: Policy, origin: Origin) -> dict[str, T
 
     history, _ = origin.history(file, policy)
     return {one.gate: Traffic(one.rate, one.share, one.believed) for one in measure(policy, history)}
+
+
+def _explain(name: str, prometheus: str | None, plot: Path | None, output: str, to: Connection) -> int:
+    """Why a rollout stopped or goes on: the evidence of each gate over time.
+
+    Without --prometheus what status remembers is told.
+    """
+    from modelrollout.lab import explain as lab
+    from modelrollout.lab.policy import find_policy
+
+    body = Cluster.connect(to).rollout(name.rsplit("/", 1)[-1])
+    rollout = view.read(body, [], datetime.now(UTC)).rollout
+    which = lab.asked(rollout)
+    if which is None:
+        raise CliError(f"{rollout.name} has had no release yet: its first version took no steps", "see status")
+    with understood("upgrade the command to the operator's version"):
+        policy = find_policy([body])
+    release, results = (None, None) if prometheus is None else _replayed(prometheus, policy, rollout, which)
+    story = lab.tell(rollout, which, release, results)
+    click.echo(json.dumps(lab.summary(story)) if output == "json" else lab.text(story))
+    if plot is not None:
+        _page(plot, f"Why: {rollout.name}", [lab.text(story), *lab.charts(story, policy)])
+    return 0
+
+
+def _replayed(url: str, policy: Policy, rollout: Rollout, which: Asked) -> tuple[Release | None, Results | None]:
+    """The release read again and judged by the same tests; nothing when Prometheus does not have it."""
+    from modelrollout.lab import history, runner
+
+    end = (which.ended.ended_at if which.ended is not None else datetime.now(UTC)).timestamp()
+    start = (which.since.timestamp() if which.since is not None else end) - _BEFORE
+    found = from_prometheus(url, policy, rollout.namespace, rollout.name, start, end)
+    for release in history.releases(found, policy):
+        if which.revision.startswith(release.revision):
+            return release, runner.run(policy, release.recording)
+    click.echo(f"Prometheus has no requests of revision {which.revision[:8]} beside another one", err=True)
+    return None, None
 
 
 def _said(flag: str, text: str) -> dict[str, str]:

@@ -236,7 +236,7 @@ def undo(name: str, revision: str, comment: str, no_wait: bool, to: Connection) 
     return _decide(name, Said(Action.UNDO, comment, revision=revision), to, no_wait=no_wait)
 
 
-lab.register(cli)
+lab.register(cli, _connected)
 
 
 def main() -> None:

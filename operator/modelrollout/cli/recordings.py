@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from modelrollout.lab.policy import Policy
     from modelrollout.lab.recorded import Recorded
 
-__all__ = ["Origin", "origin", "progress", "read_policy", "understood"]
+__all__ = ["Origin", "from_prometheus", "origin", "progress", "read_policy", "understood"]
 
 _GUIDE: Final = "docs/laboratory.md tells how to write it"
 _DEFAULT_NAMESPACE: Final = "default"
@@ -65,20 +65,13 @@ class Origin:
 
     def found(self, file: Path, policy: Policy) -> Found:
         """What Prometheus has of the rollout in a file."""
-        from modelrollout.lab import history
-
         assert self.prometheus is not None
         namespace, name = self._named(file)
         now = time.time()
         start, end = _instant("--from", self.begin, now), _instant("--to", self.end, now)
         if start >= end:
             raise click.UsageError(f"--from {self.begin} is not before --to {self.end}: give an earlier --from")
-        try:
-            with understood(), progress() as told:
-                source = history.Prometheus(self.prometheus)
-                return history.read(source, policy, namespace=namespace, name=name, start=start, end=end, progress=told)
-        except history.SourceError as error:
-            raise CliError(str(error), "check the URL and the network; a proxy needs HTTPS_PROXY") from error
+        return from_prometheus(self.prometheus, policy, namespace, name, start, end)
 
     def history(self, file: Path, policy: Policy) -> tuple[Recording, str]:
         """The baseline's own past, and a line that says what it is."""
@@ -110,6 +103,18 @@ class Origin:
         if not name:
             raise click.UsageError(f"{file} names no ModelRollout: say whose history it is with --name NAME")
         return str(self.namespace or metadata.get("namespace") or _DEFAULT_NAMESPACE), str(name)
+
+
+def from_prometheus(url: str, policy: Policy, namespace: str, name: str, start: float, end: float) -> Found:
+    """What the gates of a policy count, read from Prometheus."""
+    from modelrollout.lab import history
+
+    try:
+        with understood(), progress() as told:
+            source = history.Prometheus(url)
+            return history.read(source, policy, namespace=namespace, name=name, start=start, end=end, progress=told)
+    except history.SourceError as error:
+        raise CliError(str(error), "check the URL and the network; a proxy needs HTTPS_PROXY") from error
 
 
 def origin(command: Callable[..., int]) -> Callable[..., int]:
