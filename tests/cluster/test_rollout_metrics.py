@@ -28,18 +28,19 @@ def test_an_outage_is_held_through(
     cluster: LocalCluster, operator: Operator, namespace: str, prometheus_back: None
 ) -> None:
     scene = Scene(cluster, namespace)
-    change = changed(evaluation={"blindTimeout": "3s"})
+    steps = [{"weight": 20, "hold": "1s"}, {"weight": 50, "hold": "6s"}]
+    change = changed(evaluation={"blindTimeout": "3s"}, steps=steps)
     scene.serve_first(change=change)
     with scene.users(40) as users:
         scene.apply("2", change=change)
-        scene.at_weight(20)
+        scene.at_weight(50)
         cluster.stop_prometheus()
         status = scene.until(lambda s: s.get("blind"), "the outage to be seen")
         assert status["blind"]["reason"] == "MetricsUnavailable"
         status = scene.until(lambda s: s["blind"]["alerted"], "the alert after blindTimeout")
         assert status["phase"] == "Progressing"
         assert status["reason"] == "MetricsUnavailable"
-        assert status["weight"] == 20
+        assert status["weight"] == 50
         assert "does not answer: connection refused" in status["message"]
         assert scene.condition("MetricsAvailable")["status"] == "False"
         assert scene.condition("GatesPassing")["status"] != "False", "never reported as a bad model"
@@ -50,6 +51,24 @@ def test_an_outage_is_held_through(
     assert users.lost == 0
     assert any(reason == "MetricsBack" for reason, _ in scene.events())
     assert scene.condition("MetricsAvailable")["status"] == "True"
+
+
+def test_detail_17_an_outage_before_any_step_was_judged_takes_the_traffic_back(
+    cluster: LocalCluster, operator: Operator, namespace: str, prometheus_back: None
+) -> None:
+    scene = Scene(cluster, namespace)
+    change = changed(evaluation={"blindTimeout": "3s"})
+    scene.serve_first(change=change)
+    with scene.users(40) as users:
+        scene.apply("2", change=change)
+        scene.at_weight(20)
+        cluster.stop_prometheus()
+        status = scene.at_weight(0)
+        assert status["blind"]["reason"] == "MetricsUnavailable"
+        assert status["phase"] != "RolledBack"
+        cluster.start_prometheus()
+        scene.reach("Stable", version="2")
+    assert users.lost == 0
 
 
 def test_a_restart_during_an_outage_raises_nothing(
