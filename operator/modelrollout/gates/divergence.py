@@ -104,16 +104,21 @@ def psi_bounds(compared: Comparison, limit: float, alpha: float, beta: float) ->
     planned = planning_constant(alpha) / limit**2
     estimate = value - psi_bias(on_limit, q, per_p, per_q)
     curved = 2.0 * (compared.size - 1) * (per_p + per_q) ** 2
-    to_breach = half_width(variance + curved, planned, alpha)
-    to_breach += to_breach**2 / (4.0 * limit)
+    to_breach = _psi_to_breach(variance + curved, limit, alpha)
     return Bounds(
         value,
         estimate,
         estimate - to_breach,
         value + half_width(variance, planned, beta),
         math.sqrt(variance),
-        _visible_psi(to_breach, limit, per_p + per_q),
+        _visible_psi(variance, limit, alpha, per_p + per_q, curved),
     )
+
+
+def _psi_to_breach(variance: float, limit: float, alpha: float) -> float:
+    """How far beyond the limit PSI has to be; the second term is the test on the scale of its root (see the docs)."""
+    width = half_width(variance, planning_constant(alpha) / limit**2, alpha)
+    return width + width**2 / (4.0 * limit)
 
 
 def _moved_to(limit: float, p: Cells, q: Cells) -> Cells:
@@ -126,11 +131,16 @@ def _moved_to(limit: float, p: Cells, q: Cells) -> Cells:
     return tuple(b + high * (a - b) for a, b in zip(p, q, strict=True))
 
 
-def _visible_psi(to_breach: float, limit: float, per_sample: float) -> float:
-    """The excess over the limit that is seen with 80 % power; its own variance grows with it, hence the iteration."""
-    excess = to_breach
+def _visible_psi(variance: float, limit: float, alpha: float, per_sample: float, curved: float) -> float:
+    """The excess over the limit that is seen with 80 % power; its own variance grows with it, hence the iteration.
+
+    A shift of a normal distribution to PSI x has the variance ``4x(1+x)`` per sample.
+    """
+    there = max(variance, 4.0 * limit * (1.0 + limit) * per_sample)
+    excess = to_breach = _psi_to_breach(there + curved, limit, alpha)
     for _ in range(_FIXED_POINT_STEPS):
-        excess = to_breach + _POWER_80 * math.sqrt(4.0 * (limit + excess) * per_sample)
+        far = limit + excess
+        excess = to_breach + _POWER_80 * math.sqrt(4.0 * far * (1.0 + far) * per_sample + curved)
     return excess
 
 

@@ -353,3 +353,18 @@ def test_on_the_limit_it_is_seldom_wrong(measure: DriftMeasure, clump: int) -> N
     limit = "0.2" if measure is DriftMeasure.PSI else "0.1"
     found = run(Scenario("limit", measure, limit, float(limit), clump=clump, per_look=40.0 * clump, looks=60), 40, 8)
     assert found.breached <= 0.025 and found.proven <= 0.1
+
+
+@pytest.mark.parametrize("measure", list(DriftMeasure))
+def test_what_it_says_it_would_have_seen_it_sees(measure: DriftMeasure) -> None:
+    """Equal arms are asked after fifteen looks; a candidate that far beyond the limit is breached by then."""
+    limit = "0.2" if measure is DriftMeasure.PSI else "0.1"
+    equal = Scenario("equal", measure, limit, looks=15)
+    test = DriftTest(measure, parse_limit(limit), 0.01, beta=1e-6)
+    state = test.start()
+    for interval in intervals(equal, np.random.default_rng(9)):
+        state = test.fold(state, interval)
+    seen = test.assess(state).would_have_seen
+    assert seen is not None
+    found = run(Scenario("seen", measure, limit, float(limit) + seen, looks=15), runs=40, seed=9)
+    assert found.breached > 0.65
