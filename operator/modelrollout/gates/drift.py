@@ -197,6 +197,8 @@ class DriftTest:
         return reference.merged(_MOST_BUCKETS if few else _MERGED_TO[self.measure])
 
     def _compared_in(self, edges: tuple[float, ...]) -> DriftState:
+        if len(edges) < 2:
+            raise ValueError("the histogram has a single bucket, which tells nothing apart: give it bounds")
         return DriftState(edges, (), Comparison.empty(len(self._cells(edges))))
 
     def _piloted(self, state: DriftState, theirs: Histogram) -> DriftState:

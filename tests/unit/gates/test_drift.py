@@ -207,6 +207,12 @@ def test_different_buckets_are_named() -> None:
         _test().fold(state, _interval(other, other))
 
 
+@pytest.mark.parametrize("measure", list(DriftMeasure))
+def test_a_histogram_without_bounds_is_refused(measure: DriftMeasure) -> None:
+    with pytest.raises(ValueError, match="a single bucket, which tells nothing apart: give it bounds"):
+        _folded(_test(measure), Histogram((_INF,), (5.0,)), Histogram((_INF,), (5.0,)))
+
+
 def test_counts_instead_of_a_histogram_are_refused() -> None:
     with pytest.raises(ValueError, match="judged from histograms"):
         _folded(_test(), Counts(1, 2), Counts(1, 2))
