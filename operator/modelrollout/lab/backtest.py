@@ -194,7 +194,7 @@ def _named(runs: Sequence[Array], columns: Sequence[str]) -> dict[str, Array]:
 
 def sentence(results: Results, run: int = 0) -> str:
     """The verdict."""
-    outcome, exposed = results.outcome(run), f"{results.exposed[run]:,.0f} candidate requests"
+    outcome, exposed = results.outcome(run), f"{results.exposed[run]:,.0f} events of the candidate"
     if outcome is Outcome.UNDECIDED:
         return f"undecided: the recording ends in step {results.step[run] + 1}, after {exposed}"
     at = format_duration(float(results.at[run]))
