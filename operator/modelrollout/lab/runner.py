@@ -330,6 +330,8 @@ class _Going:
 
     def _go_up(self, at: float, done: Mask) -> None:
         """Where the hold is over and no gate holds: the next step, or promotion."""
+        if not done.any():
+            return
         free = done & ~self.paused
         blocked = np.zeros_like(done)
         share = self.shares[self.step]

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from modelrollout.api.grammar import format_duration
+from modelrollout.gates.eprocess import Array
 from modelrollout.gates.sequential import Mask
 from modelrollout.lab import backtest, plot, rivals
 from modelrollout.lab.columns import Ints
@@ -31,8 +32,10 @@ __all__ = ["OURS", "Measured", "Row", "Simulation", "charts", "read", "simulate"
 
 OURS: Final = "ModelRollout"
 _NORMAL_95: Final = 1.96
-_KAYENTA_RUNS: Final = 200
-"""Its test of ranks takes longer than everything else together."""
+_BATCH: Final = 250
+"""Runs side by side: enough for speed, few enough for the memory of a laptop."""
+_KAYENTA_RUNS: Final = 100
+"""Of each batch: its test of ranks takes longer than everything else together."""
 _LENGTHS: Final = 2.0
 """Traffic goes on for this many times what the policy takes when nothing holds it up."""
 
@@ -104,19 +107,20 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Everything: ``results`` of all runs (the first one traced), the scenario's candidate, and a good one."""
+    """Everything: ``results`` of the first runs (the very first one traced), what all runs of the scenario's candidate
+    came to, and of a good one."""
 
     policy: Policy
     scenario: Scenario
+    runs: int
     seed: int
-    bound: tuple[Bound, ...]
     results: Results
     candidate: Measured
     good: Measured | None
 
     def summary(self) -> dict[str, Any]:
         """For machines."""
-        found = {"runs": len(self.results.at), "seed": self.seed, "run": self.results.summary()}
+        found = {"runs": self.runs, "seed": self.seed, "run": self.results.summary()}
         found["candidate"] = self.candidate.summary()
         if self.good is not None:
             found["good"] = self.good.summary()
@@ -126,26 +130,26 @@ class Simulation:
 def simulate(
     policy: Policy, scenario: Scenario, *, runs: int, seed: int, progress: Callable[[float], None] | None = None
 ) -> Simulation:
-    """Run it. Runs begin at different seeds of one generator; the same seed gives the same answer.
+    """Run it; the same seed gives the same answer.
 
     Raises
     ------
     ValueError
         If a gate's metric is not in the scenario.
     """
-
-    def part(number: int, of: int) -> Callable[[float], None] | None:
-        told = progress
-        return None if told is None else lambda done: told((number + done) / of)
-
     candidates = 2 if scenario.has_effect and runs > 1 else 1
-    results, bound = _run(policy, scenario, runs, seed, part(0, candidates))
-    measured = _measure(results, bound, policy, _begins(scenario))
+    begins = min((effect.at for effect in (scenario.effects or {}).values()), default=0.0)
+    results, measured = _many(policy, scenario, runs, (seed, 0), begins, _part(progress, 0, candidates))
     good = None
     if candidates > 1:
-        same, _ = _run(policy, replace(scenario, effects=None), runs, seed + 1, part(1, candidates))
-        good = _measure(same, bound, policy, 0.0)
-    return Simulation(policy, scenario, seed, bound, results, measured, good)
+        same = replace(scenario, effects=None)
+        _, good = _many(policy, same, runs, (seed, 1), 0.0, _part(progress, 1, candidates))
+    return Simulation(policy, scenario, runs, seed, results, measured, good)
+
+
+def _part(progress: Callable[[float], None] | None, number: int, of: int) -> Callable[[float], None] | None:
+    """Progress of one part of several."""
+    return None if progress is None else lambda done: progress((number + done) / of)
 
 
 def read(files: Sequence[Path]) -> tuple[Policy, Scenario]:
@@ -161,74 +165,123 @@ def read(files: Sequence[Path]) -> tuple[Policy, Scenario]:
     return find_policy(documents), find_scenario(documents)
 
 
-def _run(
-    policy: Policy, scenario: Scenario, runs: int, seed: int, progress: Callable[[float], None] | None
-) -> tuple[Results, tuple[Bound, ...]]:
-    longest = _LENGTHS * policy.planned
-    traffic = Traffic(scenario, interval=policy.interval, runs=runs, seed=seed, length=longest)
-    bound = policy.bind(traffic.columns, policy.interval)
-    return run(policy, traffic, counted=True, progress=progress), bound
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Some of the runs: for each rule the interval in which it rolled back and the candidate's requests up to then,
+    since the harm began; of ours how it ended."""
+
+    slots: dict[str, Ints]
+    exposed: dict[str, Array]
+    promoted: Mask
+    gate: Ints
+    cause: Ints
 
 
-def _begins(scenario: Scenario) -> float:
-    """When the candidate begins to differ."""
-    return min((effect.at for effect in (scenario.effects or {}).values()), default=0.0)
+def _many(
+    policy: Policy,
+    scenario: Scenario,
+    runs: int,
+    seed: tuple[int, int],
+    begins: float,
+    progress: Callable[[float], None] | None,
+) -> tuple[Results, Measured]:
+    """All runs of one candidate, in batches; the results of the first one are kept."""
+    sizes = [min(_BATCH, runs - first) for first in range(0, runs, _BATCH)]
+    kept: Results | None = None
+    batches = []
+    for number, size in enumerate(sizes):
+        source = Traffic(
+            scenario, interval=policy.interval, runs=size, seed=(*seed, number), length=_LENGTHS * policy.planned
+        )
+        told = _part(progress, number, len(sizes))
+        results = run(policy, source, traced=number == 0, counted=True, progress=told)
+        batches.append(_tried(results, policy, source, begins))
+        kept = replace(results, counts=()) if kept is None else kept
+    assert kept is not None
+    return kept, _measure(batches, [one.name for one in kept.gates], policy.interval, begins)
 
 
-def _measure(results: Results, bound: tuple[Bound, ...], policy: Policy, begins: float) -> Measured:
-    ours = np.where(results.rolled_back, results.intervals - 1, NEVER)
+def _tried(results: Results, policy: Policy, source: Traffic, begins: float) -> _Batch:
+    """Every rule on the counts of a batch."""
     arms = [Arms(nc, xc, nb, xb, policy.interval) for nc, xc, nb, xb in results.counts]
-    rows = [_row(OURS, ours, arms, policy, begins)]
+    slots = {OURS: np.where(results.rolled_back, results.intervals - 1, NEVER)}
     if arms:
-        rows += [_row(rule, slots, arms, policy, begins) for rule, slots in _others(arms, bound).items()]
-    runs = len(results.at)
+        slots |= _others(arms, policy.bind(source.columns, policy.interval))
+    first = _first(begins, policy.interval)
+    asked = np.max([one.nc for one in arms], axis=0)[:, first:].cumsum(axis=1) if arms else np.zeros((len(slots), 0))
+    exposed = {rule: _until(asked, found - first) for rule, found in slots.items()}
+    return _Batch(slots, exposed, results.promoted, results.gate, results.cause)
+
+
+def _first(begins: float, interval: float) -> int:
+    """Index of the first interval that is harmful as a whole."""
+    return math.ceil(begins / interval - 1e-9)
+
+
+def _until(asked: Array, slots: Ints) -> Array:
+    """Requests up to these intervals, from cumulative ones; NaN before the first."""
+    if not asked.shape[1]:
+        return np.full(len(slots), math.nan)
+    found = asked[np.arange(len(slots)), np.clip(slots, 0, asked.shape[1] - 1)]
+    return np.where(slots >= 0, found, math.nan)
+
+
+def _measure(batches: Sequence[_Batch], gates: Sequence[str], interval: float, begins: float) -> Measured:
+    promoted, gate, cause = (
+        np.concatenate([getattr(one, name) for one in batches]) for name in ("promoted", "gate", "cause")
+    )
+    rules = batches[0].slots
+    rows = [
+        _row(
+            rule,
+            np.concatenate([one.slots[rule] for one in batches if rule in one.slots]),
+            np.concatenate([one.exposed[rule] for one in batches if rule in one.exposed]),
+            interval,
+            begins,
+        )
+        for rule in rules
+    ]
+    rolled_back = cause > 0
     return Measured(
         tuple(rows),
-        promoted=float(results.promoted.mean()),
-        undecided=float((~results.promoted & ~results.rolled_back).mean()),
-        gates={
-            one.name: round(float((results.gate[results.rolled_back] == i).sum() / runs), 6)
-            for i, one in enumerate(results.gates)
-        },
-        causes={
-            cause.name.lower(): round(float((results.cause == cause).mean()), 6)
-            for cause in Cause
-            if cause is not Cause.NOTHING
-        },
+        promoted=round(float(promoted.mean()), 6),
+        undecided=round(float((~promoted & ~rolled_back).mean()), 6),
+        gates={name: round(float((rolled_back & (gate == i)).mean()), 6) for i, name in enumerate(gates)},
+        causes={one.name.lower(): round(float((cause == one).mean()), 6) for one in Cause if one is not Cause.NOTHING},
     )
 
 
 def _others(arms: list[Arms], bound: tuple[Bound, ...]) -> dict[str, Ints]:
     """The rules of other controllers over all gates: whichever fails first."""
     lines = [one.test.line for one in bound]
-    few = [one.first(_KAYENTA_RUNS) for one in arms]
     return {
         "Flagger, threshold 5": rivals.flagger(arms, lines),
         "Argo Rollouts, failureLimit 0": rivals.argo(arms, lines),
         "Argo Rollouts, failureLimit 3": rivals.argo(arms, lines, failure_limit=3),
-        "Kayenta": rivals.kayenta(few),
+        "Kayenta": rivals.kayenta([one.first(_KAYENTA_RUNS) for one in arms]),
     }
 
 
-def _row(rule: str, slots: Ints, arms: list[Arms], policy: Policy, begins: float) -> Row:
-    first = math.ceil(begins / policy.interval - 1e-9)
+def _row(rule: str, slots: Ints, exposed: Array, interval: float, begins: float) -> Row:
     caught: Mask = slots >= 0
-    late = caught & (slots >= first)
-    seconds = exposed = math.nan
-    if late.any():
-        seconds = float(np.median((slots[late] + 1) * policy.interval - begins))
-        if arms:
-            asked = np.max([one.nc[: len(slots)] for one in arms], axis=0)[:, first:].cumsum(axis=1)
-            exposed = float(np.median(asked[late, np.minimum(slots[late] - first, asked.shape[1] - 1)]))
-    return Row(rule, len(slots), float(caught.mean()), float((caught & ~late).mean()), seconds, exposed, slots)
+    late = caught & (slots >= _first(begins, interval))
+    return Row(
+        rule,
+        len(slots),
+        rolled_back=float(caught.mean()),
+        early=float((caught & ~late).mean()),
+        seconds=float(np.median((slots[late] + 1) * interval - begins)) if late.any() else math.nan,
+        exposed=float(np.median(exposed[late])) if late.any() else math.nan,
+        slots=slots,
+    )
 
 
 def text(simulation: Simulation) -> str:
     """One run in full, and the table of all."""
     results = simulation.results
-    parts = [f"ONE ROLLOUT (of {len(results.at)}, seed {simulation.seed})", backtest.text(simulation.policy, results)]
-    if len(results.at) > 1:
-        parts += ["", f"ALL {len(results.at)} (95 % intervals)", table(simulation)]
+    parts = [f"ONE ROLLOUT (of {simulation.runs:,}, seed {simulation.seed})", backtest.text(simulation.policy, results)]
+    if simulation.runs > 1:
+        parts += ["", f"ALL {simulation.runs:,} (95 % intervals)", table(simulation)]
     return "\n".join(parts)
 
 

@@ -37,7 +37,9 @@ class Traffic:
     scenario that does not say how long it lasts.
     """
 
-    def __init__(self, scenario: Scenario, *, interval: float, runs: int, seed: int, length: float = 86_400.0) -> None:
+    def __init__(
+        self, scenario: Scenario, *, interval: float, runs: int, seed: int | Sequence[int], length: float = 86_400.0
+    ) -> None:
         self.scenario, self.interval, self.runs = scenario, interval, runs
         self._random = np.random.default_rng(seed)
         count = max(1, math.floor((scenario.length or length) / interval + 1e-9))
