@@ -113,19 +113,23 @@ def log_evidence(
     """
     if not line.relative:
         limit = line.at(0.0)
-        stake = (_bet(math.log(limit / (1.0 - limit)), shifts) - limit) / (limit * (1.0 - limit))
-        return _log_wealth(nc, xc, phi_c, stake, limit)
+        qc = _bet(math.log(limit / (1.0 - limit)), shifts)
+        return _log_wealth(nc, xc, phi_c, qc / limit - 1.0, 1.0 - (1.0 - qc) / (1.0 - limit))
     qb = np.minimum(np.maximum(share, _TINY), 1.0 - _TINY)
     limits = np.minimum(np.maximum(line.factor * qb + line.offset, _TINY), 1.0 - _TINY)
     mc, mb = nc / phi_c, np.maximum(nb / phi_b, _TINY)
     qc = _bet(np.log(limits / (1.0 - limits)), shifts)
     tb, tc = _margin_point(mc, mb, qc, qb, line)
-    stake_c = (qc - tc) / (tc * (1.0 - tc))
-    stake_b = (-line.factor * mc / mb) * stake_c
-    staked = np.maximum(-stake_b * (1.0 - tb), stake_b * tb)
-    scale = _MOST_STAKED / np.maximum(staked, _MOST_STAKED)
-    value = _log_wealth(nc, xc, phi_c, stake_c * scale, tc) + _log_wealth(nb, xb, phi_b, stake_b * scale, tb)
-    return np.asarray(np.where(nb > 0.0, value, 0.0))
+    ub, uc = 1.0 - tb, 1.0 - tc
+    stake_c = (qc - tc) / (tc * uc)
+    stake_b = stake_c * mc / mb * -line.factor
+    good_b, bad_b = stake_b * tb, stake_b * ub
+    scale = _MOST_STAKED / np.maximum(np.maximum(good_b, -bad_b), _MOST_STAKED)
+    stake_c = stake_c * scale
+    value = _log_wealth(nc, xc, phi_c, stake_c * uc, stake_c * tc)
+    value += _log_wealth(nb, xb, phi_b, bad_b * scale, good_b * scale)
+    value[np.broadcast_to(nb, value.shape) <= 0.0] = 0.0
+    return value
 
 
 def _bet(log_odds: Array | float, shifts: Array) -> Array:
@@ -133,9 +137,9 @@ def _bet(log_odds: Array | float, shifts: Array) -> Array:
     return np.asarray(1.0 / (1.0 + np.exp(-(log_odds + shifts))))
 
 
-def _log_wealth(n: Array, x: Array, phi: Array, stake: Array, point: Array | float) -> Array:
-    """What a stake on every event of one arm brings: a bad one pays ``1 - point``, a good one costs ``point``."""
-    return np.asarray((x * np.log1p(stake * (1.0 - point)) + (n - x) * np.log1p(-stake * point)) / phi)
+def _log_wealth(n: Array, x: Array, phi: Array, gain: Array, loss: Array) -> Array:
+    """What the events of one arm bring: every bad one pays ``gain``, every good one costs ``loss``."""
+    return np.asarray((x * np.log1p(gain) + (n - x) * np.log1p(-loss)) / phi)
 
 
 def _margin_point(mc: Array, mb: Array, qc: Array, qb: Array, line: Line) -> tuple[Array, Array]:
@@ -143,7 +147,8 @@ def _margin_point(mc: Array, mb: Array, qc: Array, qb: Array, line: Line) -> tup
     candidate's). Three fixed-point steps; how near it is costs power, never validity."""
     a, d = line.factor, line.offset
     low, high = max(_TINY, (_TINY - d) / a), min(1.0 - _TINY, (1.0 - _TINY - d) / a)
-    pull_b, pull_c, weight_c = mb * qb, a * mc * (qc - d), a * a * mc
+    weight_c = a * a * mc
+    pull_b, pull_c = mb * qb, a * mc * (qc - d)
     tb = (pull_b + pull_c) / (mb + weight_c)
     for _ in range(2):
         tb = np.minimum(np.maximum(tb, low), high)

@@ -53,14 +53,18 @@ _PSEUDO: Final = 0.1
 _OLDEST_STRATUM: Final = 40
 _FEWEST_OF_BASELINE: Final = 5.0
 _FEWEST_EVENTS_FOR_LOOK: Final = 20.0
-_LARGEST_LOG: Final = 250.0
-_LARGEST: Final = math.exp(_LARGEST_LOG)
+_LARGEST: Final = math.exp(250.0)
 _CANDIDATE_PRIOR: Final = 50.0
 _NATS_PLANNED: Final = 5.0
 """Beyond ``ln(1/α)``: what a candidate that is just seen four times of five has brought."""
 _KEPT: Final = 1.0
 """Nats that are kept of what a single burst brought."""
 _GUARD: Final = Line(1.0, 0.0)
+_BOTH_WAYS: Final = np.array([[1.0], [-1.0]])
+_GUARD_SUMS: Final = slice(10, 12)
+_SUMS_AND_STEP: Final = slice(12, 22)
+_JUDGED: Final = 24
+_SPENT: Final = 25
 _FIXED: Final = 27
 _BLOCKS: Final = 5
 """Columns of a state that do not depend on the number of bets, and blocks of columns that have one for each."""
@@ -137,9 +141,9 @@ class State:
 
     def rows(self, mask: Mask, other: State) -> State:
         """This state where the mask is true, the other elsewhere."""
-        if mask.all():
+        if _all(mask):
             return self
-        if not mask.any():
+        if not _any(mask):
             return other
         table = np.where(mask[:, None], self.table, other.table)
         return State(table, np.where(mask[:, None, None], self.lessons, other.lessons))
@@ -156,7 +160,7 @@ class State:
 
     @property
     def sums(self) -> Array:
-        """Σ D/v and Σ 1/v over the rollout; the same for the guard; bad events of both arms."""
+        """Over the rollout: Σ D/v and Σ 1/v for the guard; bad events of both arms; Σ D/v and Σ 1/v."""
         return self.table[:, 10:15]
 
     @property
@@ -172,12 +176,12 @@ class State:
     @property
     def judged(self) -> Array:
         """How many intervals were judged."""
-        return self.table[:, 24]
+        return self.table[:, _JUDGED]
 
     @property
     def spent(self) -> Array:
         """Mass of restarts that is staked."""
-        return self.table[:, 25]
+        return self.table[:, _SPENT]
 
     @property
     def beyond(self) -> Array:
@@ -243,16 +247,16 @@ def fold(state: State, design: Design, slot: Slot, judged: Mask | None = None) -
     """The state after one more interval; where ``judged`` is false only the baseline is learnt from."""
     counts = np.array((slot.nc, slot.xc, slot.yc, slot.nb, slot.xb, np.ones_like(slot.nc))).T
     with np.errstate(divide="ignore", invalid="ignore"):
-        if judged is None or judged.all():
+        if judged is None or _all(judged):
             return _fill(state, design, counts)
         taught = _teach(state, design, counts)
-        return _fill(state, design, counts).rows(judged, taught) if judged.any() else taught
+        return _fill(state, design, counts).rows(judged, taught) if _any(judged) else taught
 
 
 def seal(state: State, design: Design, where: Mask | None = None) -> State:
     """Close the open stratum (before another weight begins) and begin a step's own sums anew."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        closed = _close(state, design).rows(state.pending[:, 5] > 0.0, state.copy())
+        closed = _close(state, design, _countable(state.pending)).rows(state.pending[:, 5] > 0.0, state.copy())
     closed.step[:] = 0.0
     return closed if where is None else closed.rows(where, state)
 
@@ -263,10 +267,10 @@ def look(state: State, design: Design, where: Mask | None = None) -> State:
         return state
     wanted = NormalDist().inv_cdf(1.0 - design.look_alpha)
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = state.sums[:, 0] / np.sqrt(state.sums[:, 1])
+        z = state.sums[:, 3] / np.sqrt(state.sums[:, 4])
         if design.guard:
-            z = np.minimum(z, state.sums[:, 2] / np.sqrt(state.sums[:, 3]))
-    found = (z >= wanted) & (state.sums[:, 4] >= _FEWEST_EVENTS_FOR_LOOK)
+            z = np.minimum(z, state.sums[:, 0] / np.sqrt(state.sums[:, 1]))
+    found = (z >= wanted) & (state.sums[:, 2] >= _FEWEST_EVENTS_FOR_LOOK)
     if where is not None:
         found &= where
     looked = state.copy()
@@ -296,7 +300,16 @@ def log_proof(state: State) -> Array:
 def floor_of(state: State, design: Design) -> Array:
     """κ²·Δt in seconds as it is believed now."""
     history, kind = state.floor.T
-    return history if (kind == SPLIT).all() else believed(state.lessons, history, kind, design.seconds)
+    return history if _all(kind == SPLIT) else believed(state.lessons, history, kind, design.seconds)
+
+
+def _all(mask: Mask) -> bool:
+    """Like ``mask.all()``, at a tenth of the time for a few runs."""
+    return int(np.count_nonzero(mask)) == len(mask)
+
+
+def _any(mask: Mask) -> bool:
+    return int(np.count_nonzero(mask)) > 0
 
 
 def _mixed(evidence: Array) -> Array:
@@ -317,11 +330,12 @@ def _fill(state: State, design: Design, counts: Array) -> State:
     filled = state.copy()
     pending = filled.pending
     pending += counts
-    due = (pending[:, 0] >= 1.0) & _countable(pending)
+    countable = _countable(pending)
+    due = (pending[:, 0] >= 1.0) & countable
     if design.compares:
         due &= pending[:, 3] >= _FEWEST_OF_BASELINE
     due |= pending[:, 5] >= _OLDEST_STRATUM
-    return _close(filled, design).rows(due, filled) if due.any() else filled
+    return _close(filled, design, countable).rows(due, filled) if _any(due) else filled
 
 
 def _countable(pending: Array) -> Mask:
@@ -338,18 +352,18 @@ def _remembered(memory: Array, counts: Array) -> Array:
 
 def _learnt(state: State, design: Design, counts: Array) -> Lessons:
     """What the rollout teaches of noise; it is not asked where history compared halves."""
-    if (state.floor[:, 1] == SPLIT).all():
+    if _all(state.floor[:, 1] == SPLIT):
         return state.lessons
     return learn(state.lessons, counts[:, (0, 1, 3, 4, 5)], state.memory, good=design.good)
 
 
-def _close(state: State, design: Design) -> State:
+def _close(state: State, design: Design, countable: Mask) -> State:
     """Judge the open stratum, where that can be done, and begin another."""
     pending = state.pending
-    usable = (pending[:, 0] > 0.0) & _countable(pending)
+    usable = countable & (pending[:, 0] > 0.0)
     if design.compares:
         usable &= state.memory[:, 0] > 0.0
-    closed = _judge(state, design).rows(usable, state.copy()) if usable.any() else state.copy()
+    closed = _judge(state, design).rows(usable, state.copy()) if _any(usable) else state.copy()
     closed.memory[:] = _remembered(state.memory, pending)
     closed.pending[:] = 0.0
     return closed
@@ -360,17 +374,21 @@ def _judge(state: State, design: Design) -> State:
     judged = State(state.table.copy(), _learnt(state, design, state.pending))
     pending, memory, line = state.pending, state.memory, design.line
     share = (memory[:, 1] + _PSEUDO) / (memory[:, 0] + 2.0 * _PSEUDO)
-    floor = floor_of(judged, design) / (np.maximum(pending[:, 5], 1.0) * design.seconds)
+    floor = floor_of(judged, design) / (pending[:, 5] * design.seconds)
     burst = _burst(share, floor, design.good)
+    expected, expected_burst = share, burst
+    if not line.relative:
+        expected = np.full_like(share, line.at(0.0))
+        expected_burst = _burst(expected, floor, design.good)
     shifts = _bets(state, design, share, burst)
     mass = _stake(state, design)
+    judged.table[:, _JUDGED] += pending[:, 5]
+    judged.table[:, _SPENT] += mass
     judged.shifts[:] = shifts
-    judged.spent[:] += mass
-    judged.judged[:] += pending[:, 5]
-    _bet(judged, design, share, burst if line.relative else _burst(np.array([line.at(0.0)]), floor, design.good), mass)
+    _bet(judged, design, expected, expected_burst, mass[:, None])
     if design.guard:
-        found = _evidence(pending[:, 1:2], pending, _GUARD, share, burst, shifts[:, None, :])
-        gain = np.exp(np.minimum(found[:, 0], eprocess.cap(design.alpha, design.intervals)))
+        found = _evidence(pending[:, 1:2], pending, _GUARD, share, burst, shifts[:, None, :])[:, 0]
+        gain = np.exp(np.minimum(found, eprocess.cap(design.alpha, design.intervals)))
         judged.worse[:] = np.minimum((judged.worse + mass[:, None]) * gain, _LARGEST)
     _sum_up(judged, design, floor)
     judged.beyond[log_breach(judged, design) >= math.log(1.0 / design.alpha)] = 1.0
@@ -380,16 +398,15 @@ def _judge(state: State, design: Design) -> State:
 def _bet(state: State, design: Design, share: Array, burst: Array, mass: Array) -> None:
     """Bet on the open stratum, against the limit and for it."""
     shifts, pending = state.shifts, state.pending
-    expected = share if design.line.relative else np.full_like(share, design.line.at(0.0))
-    both = np.array((shifts, -shifts)).swapaxes(0, 1)
-    found = _evidence(pending[:, 1:3], pending, design.line, expected, burst, both)
+    found = _evidence(pending[:, 1:3], pending, design.line, share, burst, shifts[:, None, :] * _BOTH_WAYS)
     gain, most = found[:, 0], eprocess.cap(design.alpha, design.intervals)
     kept = state.breach * np.exp(np.where(gain <= 0.0, -state.trial, 0.0))
     burst_alone = gain.max(axis=1) >= most * design.intervals
     gain = np.minimum(gain, most)
-    state.breach[:] = np.minimum((kept + mass[:, None]) * np.exp(gain), _LARGEST)
+    state.breach[:] = np.minimum((kept + mass) * np.exp(gain), _LARGEST)
     state.trial[:] = burst_alone[:, None] * np.maximum(gain - _KEPT, 0.0)
-    state.proof[:] = np.minimum(np.maximum(state.proof + found[:, 1], -_LARGEST_LOG), _LARGEST_LOG)
+    proof = state.proof
+    proof += found[:, 1]
 
 
 def _burst(share: Array, floor: Array, good: bool) -> Array:
@@ -412,15 +429,16 @@ def _stake(state: State, design: Design) -> Array:
 
     What is kept for later is spent by ``t/(t + 240)`` after t intervals, so its parts sum to less than all of it.
     """
-    restarts, age = design.restarts, state.pending[:, 5]
+    restarts = design.restarts
     first = state.spent <= 0.0
-    before, after = np.maximum(state.judged - 1.0, 0.0), state.judged + age - 1.0
+    before = np.maximum(state.judged - 1.0, 0.0)
+    after = state.judged + state.pending[:, 5] - 1.0
     mass = restarts.later * (after / (after + _LATER_SCALE) - before / (before + _LATER_SCALE))
     if design.later_steps:
         begins = (state.step[:, 0] <= 0.0) & ~first
-        mass = mass + first * restarts.first + begins * (restarts.steps / design.later_steps)
+        mass += first * restarts.first + begins * (restarts.steps / design.later_steps)
     else:
-        mass = mass + first * (restarts.first + restarts.steps)
+        mass += first * (restarts.first + restarts.steps)
     return np.asarray(np.minimum(mass, 1.0 - state.spent))
 
 
@@ -439,19 +457,18 @@ def _sum_up(state: State, design: Design, floor: Array) -> None:
     rate_b, spread_b = xb / np.maximum(nb, 1.0), share * (1.0 - share) / nb + wander
     if design.guard:
         weight = 1.0 / (spread + spread_b)
-        state.sums[:, 2:4] += np.array(((rate - rate_b) * weight, weight)).T
+        state.table[:, _GUARD_SUMS] += np.array(((rate - rate_b) * weight, weight)).T
     if design.line.relative:
         rate, spread, events = rate - a * rate_b, spread + a * a * spread_b, xc + xb
     weight = 1.0 / spread
     distance = (rate - d) * weight
-    state.sums[:, (0, 1, 4)] += np.array((distance, weight, events)).T
-    state.step[:] += np.array((nc, xc, nb, xb, distance, weight, age)).T
+    state.table[:, _SUMS_AND_STEP] += np.array((events, distance, weight, nc, xc, nb, xb, distance, weight, age)).T
 
 
 def _bets(state: State, design: Design, share: Array, burst: Array) -> Array:
     """The bets, made once: around the smallest excess that the rollout can see at the traffic of its first interval."""
     made = state.shifts[:, 0] > 0.0
-    if made.all():
+    if _all(made):
         return state.shifts
     nc, nb, age = state.pending[:, 0], np.maximum(state.pending[:, 3], 1.0), np.maximum(state.pending[:, 5], 1.0)
     base = np.clip(design.line.factor * share + design.line.offset, 1e-6, 1.0 - 1e-6)
