@@ -98,7 +98,7 @@ def believed(lessons: Lessons, history: Array, kind: Array, seconds: float) -> A
         grown = np.where(pairs[:, 2] < _FEWEST_LONG, np.square(four) / one, 0.0)
         known = np.fmax(np.maximum(np.maximum(one, four), sixteen), np.fmax(grown, np.square(sixteen) / four))
     series = np.where(compared.any(axis=1) & (part < 0.5), history * part, history)
-    doubt = noise.UNKNOWN * _FADING / (_FADING + pairs[:, 0])
+    doubt = min(noise.UNKNOWN, noise.UNKNOWN_IN_ONE * seconds) * _FADING / (_FADING + pairs[:, 0])
     return np.asarray(np.where(kind == SPLIT, history, np.where(kind == SERIES, series, known * seconds + doubt)))
 
 
