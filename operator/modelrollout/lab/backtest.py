@@ -23,7 +23,7 @@ from modelrollout.lab.columns import BASELINE, CANDIDATE, Recording
 from modelrollout.lab.policy import Bound, Buckets, Policy
 from modelrollout.lab.runner import Outcome, Results
 
-__all__ = ["AgainstItself", "against_itself", "chart", "length", "sentence", "text"]
+__all__ = ["AgainstItself", "against_itself", "chart", "sentence", "text"]
 
 _LEAST_HISTORY: Final = 3600.0
 """Before each stretch, so that the noise floor is known as it would have been."""
@@ -84,12 +84,6 @@ class AgainstItself:
         }
 
 
-def length(policy: Policy) -> float:
-    """Seconds that a rollout takes when nothing holds it up."""
-    labels = max((counted.labels for counted in policy.gates), default=0.0)
-    return sum(step.hold + policy.warmup + labels for step in policy.steps)
-
-
 def against_itself(policy: Policy, baseline: Recording, *, seed: int = 1) -> AgainstItself | str:
     """Run the policy with some of the baseline's pods as the candidate; a sentence why not, where it cannot be done.
 
@@ -99,8 +93,11 @@ def against_itself(policy: Policy, baseline: Recording, *, seed: int = 1) -> Aga
     replicas = sorted(baseline.arms.get(BASELINE, {}))
     if len(replicas) < 2:
         return "baseline against itself: not measured, its replicas are not told apart (write baseline/0, baseline/1)"
+    bound = policy.bind(baseline.columns, baseline.interval)
+    if not bound:
+        return "baseline against itself: not measured, no gate counts events"
     interval = baseline.interval
-    before, after = round(_LEAST_HISTORY / interval), math.ceil(length(policy) / interval)
+    before, after = round(_LEAST_HISTORY / interval), math.ceil(policy.planned / interval)
     spare = len(baseline.times) - before - after
     if spare < 0:
         wanted = format_duration((before + after) * interval)
@@ -108,7 +105,7 @@ def against_itself(policy: Policy, baseline: Recording, *, seed: int = 1) -> Aga
         return f"baseline against itself: not measured, it needs {wanted} of history and there is {there}"
     offsets = before + np.unique(np.linspace(0, spare, _stretches(spare, after)).astype(np.int64))
     splits = _splits(len(replicas), policy.steps[0].share, np.random.default_rng(seed))
-    columns = sorted({column for one in policy.bind(baseline.columns, interval) for column in one.source.columns})
+    columns = sorted({column for one in bound for column in one.source.columns})
     played = _played(baseline, columns, replicas, offsets.tolist(), splits, after)
     results = runner.run(policy, played, traced=False)
     independent = max(1, (spare + after) // after) * len({frozenset(split) for split in _unordered(splits, replicas)})

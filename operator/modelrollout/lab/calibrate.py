@@ -182,7 +182,7 @@ def _slower_bound(bound: Bound, source: Buckets, distance: float, recording: Rec
 
 def text(calibrations: Sequence[Calibration]) -> str:
     """What was found, with the reasoning."""
-    return "\n\n".join("\n".join(_told(one)) for one in calibrations)
+    return "\n\n".join("\n".join(_told(one)) for one in calibrations) or "no gate counts events: nothing to calibrate"
 
 
 def _told(one: Calibration) -> list[str]:

@@ -94,6 +94,8 @@ def test_the_same_seed_splits_the_same_way() -> None:
 def test_too_little_history_and_pods_that_are_not_told_apart_are_said() -> None:
     short = backtest.against_itself(_policy(10, 50, hold="6h"), _recording(0.01))
     assert isinstance(short, str) and "it needs 13h10m of history and there is 8h" in short
+    nothing = find_policy([{"steps": [{"weight": 10, "hold": "10m"}]}])
+    assert "no gate counts events" in str(backtest.against_itself(nothing, _recording(0.01)))
     alone = backtest.against_itself(_policy(10), _recording(0.01, pods=1))
     assert isinstance(alone, str) and "baseline/0" in alone
 
