@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from modelrollout.api.enums import Verdict
 from modelrollout.api.gate import OnBreach, OnUndecided
 from modelrollout.gates import eprocess, noise, sequential
+from modelrollout.gates.catastrophe import catastrophic
 from modelrollout.gates.eprocess import Array
 from modelrollout.gates.rate import RateTest
 from modelrollout.gates.sequential import Mask
@@ -250,7 +251,7 @@ class _Going:
         runs = source.runs
         self.policy, self.source = policy, source
         self.gates = [
-            _GateRuns(bound, source, floor.get(bound.counted.name))
+            _GateRuns(bound, source, policy.catastrophe, floor.get(bound.counted.name))
             for bound in policy.bind(source.columns, source.interval)
         ]
         self.shares = np.array([step.share for step in policy.steps])
@@ -308,7 +309,7 @@ class _Going:
         stakes = np.array([gate.stake for _, gate in acting])
         by_evidence = (stakes.sum(axis=0) >= 1.0) | np.any([gate.breached for _, gate in acting], axis=0)
         by_look = np.any([gate.broken for _, gate in acting], axis=0)
-        catastrophes = np.array([gate.catastrophe(*self.policy.catastrophe) for _, gate in acting])
+        catastrophes = np.array([gate.disaster for _, gate in acting])
         by_catastrophe = catastrophes.any(axis=0)
         strongest = np.where(by_catastrophe & ~by_evidence, catastrophes.argmax(axis=0), stakes.argmax(axis=0))
         looks = np.array([gate.broken & ~gate.breached for _, gate in acting])
@@ -418,7 +419,7 @@ class _Going:
 class _GateRuns:
     """One gate in all runs."""
 
-    def __init__(self, bound: Bound, source: Source, floor: float | None) -> None:
+    def __init__(self, bound: Bound, source: Source, catastrophe: tuple[float, int], floor: float | None) -> None:
         runs = source.runs
         self.bound, self.source, self.test = bound, source, bound.test
         self.design = bound.test.design
@@ -429,6 +430,11 @@ class _GateRuns:
         self._past = np.zeros((4, runs))
         """Of steps before: requests and bad ones of the candidate, of the baseline by the candidate's requests."""
         self._memory: Array | None = None
+        self._limits_of_catastrophe = catastrophe
+        self.disaster = np.zeros(runs, dtype=np.bool_)
+        """Where the interval was a catastrophe."""
+        self._alone = np.zeros(runs, dtype=np.bool_)
+        """Where nobody is left to compare with."""
         self._known = np.ones(runs, dtype=np.bool_)
         """Whether the limit of a latency is known: one relative to the baseline is not before the first interval."""
 
@@ -441,6 +447,8 @@ class _GateRuns:
         nb, xb, _ = (np.where(self.present & ~alone, values, 0.0) for values in theirs)
         self.requests, self.last = nc, np.stack([nc, xc, nb, xb])
         slot = sequential.Slot(nc, xc, yc, nb, xb)
+        self.disaster = self._catastrophe()
+        self._alone = alone
         wanted = judged & self.present
         if self.design.line.relative:
             wanted = wanted & ~alone
@@ -496,8 +504,11 @@ class _GateRuns:
 
     @property
     def log_breach(self) -> Array:
-        """Evidence against the limit, in nats."""
-        return sequential.log_breach(self.state, self.design)
+        """Evidence against the limit, in nats; where nobody is left to compare with, the limit alone counts."""
+        found = sequential.log_breach(self.state, self.design)
+        if not (self.design.guard and self._alone.any()):
+            return found
+        return np.where(self._alone, sequential.log_against_line(self.state), found)
 
     @property
     def stake(self) -> Array:
@@ -514,13 +525,19 @@ class _GateRuns:
         """Whether the limit was ever found broken, by evidence or by a planned look."""
         return np.asarray(self.breached | (self.state.beyond > 0.0))
 
-    def catastrophe(self, share: float, requests: int) -> Mask:
-        """Where one interval is enough: a ratio of bad events, far above the baseline's."""
-        nc, xc, nb, xb = self.last
+    def _catastrophe(self) -> Mask:
+        """Where this interval alone is enough, by what was known before it; only of a ratio of bad events."""
         if self.test.good or self.test.quantile is not None:
-            return np.zeros(len(nc), dtype=np.bool_)
-        ours, theirs = xc / np.maximum(nc, 1.0), xb / np.maximum(nb, 1.0)
-        return np.asarray((nc >= requests) & (ours > share) & (ours >= 2.0 * theirs))
+            return np.zeros_like(self.present)
+        share, requests = self._limits_of_catastrophe
+        memory = self.state.memory
+        return catastrophic(
+            *self.last,
+            share=share,
+            requests=requests,
+            expected=np.where(memory[:, 0] > 0.0, memory[:, 1] / np.maximum(memory[:, 0], 1e-300), 0.0),
+            floor=sequential.floor_of(self.state, self.design) / self.test.seconds,
+        )
 
     def holds(self, where: Mask, share: Array) -> Mask:
         """Where the step may not end yet because of this gate."""

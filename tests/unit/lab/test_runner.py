@@ -84,6 +84,14 @@ def test_a_dependency_that_fails_for_both_is_no_catastrophe() -> None:
     assert results.outcome() is Outcome.PROMOTED
 
 
+def test_a_fifth_of_few_requests_is_no_catastrophe_where_a_tenth_fails_anyway() -> None:
+    base: list[Row | None] = [(675.0, 67.0)] * 50
+    ours: list[Row | None] = [(75.0, 7.0)] * 50
+    ours[2] = (20.0, 6.0)
+    results = run(policy(), recording(ours, base, past=0), floor={"errors": 0.0})
+    assert results.outcome() is Outcome.PROMOTED
+
+
 def test_the_warm_up_is_neither_judged_nor_counted_in_the_hold() -> None:
     warm: list[Row | None] = [BAD] * 20
     results = run(policy(warmup="5m"), recording(warm + [GOOD] * 100, past=300))
@@ -205,6 +213,7 @@ def test_absolute_gates_act_where_no_baseline_is_left() -> None:
     bad: Rows = [*[GOOD] * 25, *[(75.0, 12.0)] * 95]
     results = run(policy(gate, steps=steps), recording(bad, base, past=300))
     assert results.outcome() is Outcome.ROLLED_BACK
+    assert results.cause[0] == Cause.EVIDENCE
     assert results.at[0] < 40 * INTERVAL
 
 
