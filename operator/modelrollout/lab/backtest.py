@@ -32,14 +32,20 @@ _OFFSETS: Final = 24
 _SPLITS: Final = 4
 _TOLERATED_OVERLAP: Final = 4
 """Stretches begin no nearer to each other than this part of their length: nearer ones tell nothing new."""
+_MOSTLY: Final = 0.5
 _NORMAL_95: Final = 1.96
 _POINTS: Final = 120
 """Of a line: rates of single intervals are mostly chance."""
 
 
+Try = tuple[int, ...]
+"""Indices of the replicas that play the candidate."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgainstItself:
-    """The baseline against itself: ``rolled_back`` of ``runs``; ``independent``: how many of them share no traffic."""
+    """The baseline against itself: ``rolled_back`` of ``runs``; ``independent``: about how many of them tell something
+    of their own."""
 
     runs: int
     rolled_back: int
@@ -54,7 +60,7 @@ class AgainstItself:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """A 95 % interval of the rate that counts only runs without common traffic.
+        """A 95 % interval of the rate that counts only what is independent.
 
         Source: E. Wilson, Journal of the American Statistical Association 22 (1927).
         """
@@ -68,7 +74,7 @@ class AgainstItself:
         by = f" ({', '.join(f'{gate} {self.gates.count(gate)}' for gate in dict.fromkeys(self.gates))})"
         return (
             f"baseline against itself: {self.rolled_back} of {self.runs} rolled back{by if self.gates else ''}, "
-            f"{self.rate:.1%} (95 %: {low:.1%} to {high:.1%}; {self.independent} of them share no traffic)"
+            f"{self.rate:.1%} (95 %: {low:.1%} to {high:.1%}; about {self.independent} are independent)"
         )
 
     def summary(self) -> dict[str, Any]:
@@ -106,58 +112,71 @@ def against_itself(policy: Policy, baseline: Recording, *, seed: int = 1) -> Aga
     offsets = before + np.unique(np.linspace(0, spare, _stretches(spare, after)).astype(np.int64))
     splits = _splits(len(replicas), policy.steps[0].share, np.random.default_rng(seed))
     columns = sorted({column for one in bound for column in one.source.columns})
-    played = _played(baseline, columns, replicas, offsets.tolist(), splits, after)
-    results = runner.run(policy, played, traced=False)
-    independent = max(1, (spare + after) // after) * len({frozenset(split) for split in _unordered(splits, replicas)})
+    counts = np.stack([_whole(baseline, replica, columns) for replica in replicas])
+    tries = [
+        (offset, split) for offset in offsets.tolist() for split in splits if _recorded(counts, offset, split, after)
+    ]
+    if not tries:
+        return "baseline against itself: not measured, its replicas were never recorded side by side for long enough"
+    results = runner.run(policy, _played(baseline, columns, counts, tries, after), traced=False)
     names = [one.name for one in results.gates]
     rolled = np.flatnonzero(results.rolled_back)
     return AgainstItself(
-        len(results.at), len(rolled), min(independent, len(results.at)), tuple(names[results.gate[i]] for i in rolled)
+        len(tries),
+        len(rolled),
+        _independent(tries, after, len(replicas)),
+        tuple(names[results.gate[i]] for i in rolled),
     )
+
+
+def _recorded(counts: Array, offset: int, split: Try, after: int) -> bool:
+    """Whether both sides were there for most of a stretch: what was not recorded cannot be wronged."""
+    others = [i for i in range(len(counts)) if i not in split]
+    sides = (np.isfinite(counts[list(side), 0, offset : offset + after]).any(axis=0) for side in (split, others))
+    return all(float(side.mean()) >= _MOSTLY for side in sides)
+
+
+def _independent(tries: Sequence[tuple[int, Try]], after: int, replicas: int) -> int:
+    """How many of the tries tell something of their own: stretches without common time, times what can be compared
+    among so many replicas without saying the same again."""
+    stretches, until = 0, -1
+    for offset in sorted({offset for offset, _ in tries}):
+        if offset >= until:
+            stretches, until = stretches + 1, offset + after
+    everything = set(range(replicas))
+    pairs = {frozenset((frozenset(split), frozenset(everything - set(split)))) for _, split in tries}
+    return min(stretches * min(len(pairs), replicas - 1), len(tries))
 
 
 def _stretches(spare: int, after: int) -> int:
     return min(_OFFSETS, 1 + _TOLERATED_OVERLAP * spare // max(after, 1))
 
 
-def _splits(count: int, share: float, rng: np.random.Generator) -> list[tuple[int, ...]]:
+def _splits(count: int, share: float, rng: np.random.Generator) -> list[Try]:
     """Which replicas play the candidate: different sets of one size."""
     size = min(max(1, round(share * count)), count // 2)
     most = min(_SPLITS, math.comb(count, size))
-    found: dict[tuple[int, ...], None] = {}
+    found: dict[Try, None] = {}
     while len(found) < most:
         found[tuple(sorted(rng.choice(count, size, replace=False).tolist()))] = None
     return list(found)
 
 
-def _unordered(splits: Sequence[tuple[int, ...]], replicas: Sequence[str]) -> list[tuple[int, ...]]:
-    """Each split by the side with the first replica: a split and its mirror image hold the same traffic."""
-    every = range(len(replicas))
-    return [split if 0 in split else tuple(i for i in every if i not in split) for split in splits]
-
-
 def _played(
-    baseline: Recording,
-    columns: Sequence[str],
-    replicas: Sequence[str],
-    offsets: Sequence[int],
-    splits: Sequence[tuple[int, ...]],
-    after: int,
+    baseline: Recording, columns: Sequence[str], counts: Array, tries: Sequence[tuple[int, Try]], after: int
 ) -> Recording:
     """One run for each offset and split, aligned at the candidate's first interval."""
-    before = min(max(offsets), round(_LONGEST_HISTORY / baseline.interval))
-    counts = np.stack([_whole(baseline, replica, columns) for replica in replicas])
+    before = min(max(offset for offset, _ in tries), round(_LONGEST_HISTORY / baseline.interval))
     halves = [_sum(counts[side::2]) for side in (0, 1)]
     first, second, ours = [], [], []
-    for offset in offsets:
+    for offset, split in tries:
         past = [_cut(half, offset - before, offset) for half in halves]
-        for split in splits:
-            others = [i for i in range(len(replicas)) if i not in split]
-            ahead = [_cut(_sum(counts[list(some)]), offset, offset + after) for some in (others, split)]
-            nothing = np.full_like(ahead[0], math.nan)
-            first.append(np.concatenate([past[0], ahead[0]], axis=1))
-            second.append(np.concatenate([past[1], nothing], axis=1))
-            ours.append(np.concatenate([np.full_like(past[0], math.nan), ahead[1]], axis=1))
+        others = [i for i in range(len(counts)) if i not in split]
+        ahead = [_cut(_sum(counts[list(some)]), offset, offset + after) for some in (others, split)]
+        nothing = np.full_like(ahead[0], math.nan)
+        first.append(np.concatenate([past[0], ahead[0]], axis=1))
+        second.append(np.concatenate([past[1], nothing], axis=1))
+        ours.append(np.concatenate([np.full_like(past[0], math.nan), ahead[1]], axis=1))
     times: Array = baseline.interval * np.arange(before + after, dtype=np.float64)
     arms = {
         BASELINE: {"0": _named(first, columns), "1": _named(second, columns)},

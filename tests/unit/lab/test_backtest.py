@@ -84,6 +84,26 @@ def test_pods_that_differ_for_real_are_found_by_the_split() -> None:
     assert "rolled back (errors" in found.text()
 
 
+def test_what_was_not_recorded_cannot_be_wronged() -> None:
+    recording = _recording(0.01, hours=12, pods=2)
+    for values in recording.arms["baseline"]["1"].values():
+        values[:, : 7 * _HOUR] = math.nan
+    found = backtest.against_itself(_policy(10), recording)
+    whole = backtest.against_itself(_policy(10), _recording(0.01, hours=12, pods=2))
+    assert isinstance(found, AgainstItself) and isinstance(whole, AgainstItself)
+    assert found.runs < 0.7 * whole.runs and found.independent < whole.independent
+    for values in recording.arms["baseline"]["1"].values():
+        values[:] = math.nan
+    assert "never recorded side by side" in str(backtest.against_itself(_policy(10), recording))
+
+
+def test_more_splits_of_two_pods_tell_nothing_new() -> None:
+    found = backtest.against_itself(_policy(10), _recording(0.01, hours=8, pods=2))
+    assert isinstance(found, AgainstItself)
+    stretches_at_most = (10 - 1) * 3600 // (35 * 60)
+    assert 8 <= found.independent <= stretches_at_most and found.runs == 48
+
+
 def test_the_same_seed_splits_the_same_way() -> None:
     recording = _recording(0.01, pods=6)
     assert backtest.against_itself(_policy(20), recording, seed=3) == backtest.against_itself(
@@ -104,7 +124,7 @@ def test_too_little_history_and_pods_that_are_not_told_apart_are_said() -> None:
     ("rolled", "runs", "independent", "interval"),
     [(0, 20, 20, (0.0, 0.1611)), (5, 50, 50, (0.0435, 0.2136)), (0, 100, 20, (0.0, 0.1611))],
 )
-def test_the_interval_counts_only_runs_without_common_traffic(
+def test_the_interval_counts_only_what_is_independent(
     rolled: int, runs: int, independent: int, interval: tuple[float, float]
 ) -> None:
     """Without an event Wilson's upper end is z²/(n + z²): 0.161 of 20."""
