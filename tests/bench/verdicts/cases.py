@@ -89,7 +89,7 @@ class Case:
     length: float = 2 * HOUR
     outage: bool = False
     pressed: bool = True
-    """Whether the goals hold for it: single bursts of half the requests are what the catastrophe rule acts on."""
+    """Whether the goals hold for it: single bursts of half the requests cannot be told from the outage's beginning."""
 
     @property
     def harmful(self) -> bool:
@@ -300,10 +300,10 @@ def _harms() -> Iterator[Case]:
         for rate in (0.1, 1.0, 10.0, 50.0, 1000.0, 10_000.0):
             for weight in (1, 10, 50):
                 for label, bad in (("×1.5", 1.5 * share), ("×2", 2 * share), ("×5", 5 * share), ("outage", 0.5)):
-                    if bad <= ERRORS.line.at(share):
+                    if bad <= ERRORS.line.at(share) or (bad == 0.5 and label != "outage"):
                         continue
                     name = f"{rate:g} rps {weight} %, errors {share:.1%} {label}"
-                    yield _case("harm", name, ERRORS, rate, weight, share, bad, outage=bad == 0.5)
+                    yield _case("harm", name, ERRORS, rate, weight, share, bad, outage=label == "outage")
 
 
 def _harms_in_time() -> Iterator[Case]:

@@ -19,7 +19,7 @@ from tests.bench.verdicts.cases import INTERVAL, Case
 
 __all__ = ["Measured", "measure"]
 
-_KAYENTA_RUNS = 200
+_KAYENTA_RUNS = 100
 
 
 @dataclass(frozen=True, slots=True)

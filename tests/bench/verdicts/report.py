@@ -83,14 +83,15 @@ def _delays(harms: Sequence[Measured]) -> list[Goal]:
     ]
     both = [(one, value) for one, value in ratio("oracle2", least) if one.case.at == 0.0]
     late = [(one, value) for one, value in ratio("oracle", least) if one.case.at > 0.0]
-    outages = [one for one in harms if one.case.outage and one.case.rate * _share(one) / 100 >= 1.0]
-    thin = [one for one in harms if one.case.outage and one.case.rate == 0.1 and _share(one) == 50]
+    down = [one for one in harms if one.case.outage and one.case.share <= 0.01]
+    outages = [one for one in down if one.case.rate * _share(one) / 100 >= 1.0]
+    thin = [one for one in down if one.case.rate == 0.1 and _share(one) == 50]
     return [
         _ratio_goal("delay ≤ 2.0 × one-arm oracle + 2 intervals (independent, share ≤ 10 %)", smooth, 2.0),
         _ratio_goal("delay ≤ 2.3 × two-arm oracle + 2 intervals", both, 2.3),
         _ratio_goal("turns bad after an hour: ≤ 3 × oracle + 2 intervals", late, 3.0),
         _goal(
-            "outage from 1 candidate request/s on: 2 intervals",
+            "outage (1 % → 50 %) from 1 candidate request/s on: 2 intervals",
             outages,
             lambda one: one.delay["ours"],
             least,
@@ -154,7 +155,8 @@ _FALSE: Final = """\
 Share of rollouts of a model within its limits that were rolled back, in %. A/A: no difference. Margin: exactly on the
 limit. Means over the group's scenarios, the worst in brackets; ±: one standard error of the Monte Carlo. *By*:
 evidence / looks at ends of steps / catastrophe. *Waiting*: neither rolled back nor promoted when the traffic ended.
-Blips are single intervals in which half the requests of one arm fail: the catastrophe rule acts on those by intent.
+Blips are single intervals in which half the requests of one arm fail: where that is far beyond the noise that history
+shows, the catastrophe rule acts on it by intent, so goals are not measured on them.
 """
 _DETECTION: Final = """\
 Median minutes (candidate requests) from the beginning of the harm to the rollback, – where fewer than half were rolled
