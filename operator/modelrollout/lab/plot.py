@@ -28,6 +28,7 @@ _INNER_HEIGHT: Final = _HEIGHT - _TOP - _BOTTOM
 _COLOURS: Final = 6
 _TICKS: Final = 6
 _MOST_POINTS: Final = 1200
+_LEGEND_ROW: Final = 18.0
 _CHARACTER: Final = 6.7
 """Width of a character at the font size of the legend."""
 _DASHES: Final = {"solid": "", "dashed": "7 4", "dotted": "2 4"}
@@ -138,14 +139,19 @@ def lines(
     xs = [x for one in drawn for x in one.xs] + [mark.x for mark in marks]
     across = _axis(xs, as_time=x_format is seconds, tight=True)
     up = _logarithmic(ys) if log else _axis(ys)
+    legend, rows = _legend(drawn)
+    more = _LEGEND_ROW * (rows - 1)
     parts = [
-        *_frame(title, across, up, x_format, y_format, x_label, y_label),
+        _text(_LEFT / 4, 20, title, "title"),
+        *legend,
+        f'<g transform="translate(0 {more:.0f})">',
+        *_frame(across, up, x_format, y_format, x_label, y_label),
         *(_limit(limit, up) for limit in limits),
         *_marks(marks, across),
         *(_line(one, number % _COLOURS, across, up) for number, one in enumerate(drawn)),
-        *_legend(drawn),
+        "</g>",
     ]
-    return _svg(title, parts, _HEIGHT)
+    return _svg(title, parts, _HEIGHT + more)
 
 
 def bars(
@@ -229,11 +235,9 @@ def _y(axis: _Axis, value: float) -> float:
     return _TOP + _INNER_HEIGHT * (1.0 - axis.at(value))
 
 
-def _frame(
-    title: str, across: _Axis, up: _Axis, x_format: Format, y_format: Format, x_label: str, y_label: str
-) -> list[str]:
+def _frame(across: _Axis, up: _Axis, x_format: Format, y_format: Format, x_label: str, y_label: str) -> list[str]:
     bottom = _TOP + _INNER_HEIGHT
-    parts = [_text(_LEFT / 4, 20, title, "title")]
+    parts = []
     for tick in up.ticks:
         parts.append(_path("grid", f"M{_LEFT:.1f} {_y(up, tick):.1f}h{_INNER_WIDTH:.1f}"))
         parts.append(_text(_LEFT - 8, _y(up, tick) + 4, y_format(tick), anchor="end"))
@@ -289,17 +293,22 @@ def _line(series: Series, colour: int, across: _Axis, up: _Axis) -> str:
     return f'<path d="{way}" fill="none" stroke="var(--c{colour})" stroke-width="1.8"{dashed}/>'
 
 
-def _legend(series: Sequence[Series]) -> list[str]:
-    parts, x = [], _LEFT
+def _legend(series: Sequence[Series]) -> tuple[list[str], int]:
+    """The names of the lines, and in how many rows they stand."""
+    parts, x, row = [], _LEFT, 0
     for index, one in enumerate(series):
+        width = 46 + _CHARACTER * len(one.label)
+        if x > _LEFT and x + width - 18 > _WIDTH:
+            x, row = _LEFT, row + 1
+        y = 38 + _LEGEND_ROW * row
         dash = _DASHES.get(one.style, "1 5")
         parts.append(
-            f'<path d="M{x:.1f} 38h22" fill="none" stroke="var(--c{index % _COLOURS})" stroke-width="3"'
+            f'<path d="M{x:.1f} {y:.0f}h22" fill="none" stroke="var(--c{index % _COLOURS})" stroke-width="3"'
             + (f' stroke-dasharray="{dash}"/>' if dash else "/>")
         )
-        parts.append(_text(x + 28, 42, one.label))
-        x += 46 + _CHARACTER * len(one.label)
-    return parts
+        parts.append(_text(x + 28, y + 4, one.label))
+        x += width
+    return parts, row + 1
 
 
 def _thinned(series: Series) -> Series:

@@ -71,6 +71,15 @@ def test_labels_of_marks_at_the_same_place_stand_apart() -> None:
     assert at["first"] != at["second"]
 
 
+def test_many_names_stand_in_several_rows_within_the_picture() -> None:
+    series = [Series(f"a rule with a long name, number {i}", [0, 1], [0, i]) for i in range(6)]
+    root = ElementTree.fromstring(plot.lines("many", series))
+    names = [t for t in root.iter(f"{_SVG}text") if (t.text or "").startswith("a rule")]
+    assert len({t.get("y") for t in names}) > 1
+    assert all(float(t.get("x", "0")) + 6 * len(t.text or "") < 760 for t in names)
+    assert float(root.get("height", "0")) > 300
+
+
 @pytest.mark.parametrize("ys", [[], [math.nan], [0.0], [3.0], [-2.0, -2.0]], ids=str)
 def test_little_data_makes_a_chart_too(ys: list[float]) -> None:
     ElementTree.fromstring(plot.lines("few", [Series("one", list(range(len(ys))), ys)]))
