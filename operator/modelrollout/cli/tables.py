@@ -10,7 +10,7 @@ from rich.text import Text
 
 from modelrollout.api.objects import parse_time
 from modelrollout.cli import show
-from modelrollout.cli.view import Snapshot, plain_table
+from modelrollout.cli.view import Snapshot
 
 __all__ = ["history", "rollouts"]
 
@@ -18,7 +18,7 @@ __all__ = ["history", "rollouts"]
 def rollouts(bodies: list[dict[str, Any]], now: datetime, *, everywhere: bool) -> RenderableType:
     """The columns of `kubectl get`, and the reason as a sentence."""
     first = ("NAMESPACE",) if everywhere else ()
-    table = plain_table(*first, "NAME", "PHASE", "VERSION", "STABLE", "STEP", "WEIGHT", "GATES", "AGE", "MESSAGE")
+    table = show.plain_table(*first, "NAME", "PHASE", "VERSION", "STABLE", "STEP", "WEIGHT", "GATES", "AGE", "MESSAGE")
     for body in sorted(bodies, key=lambda one: (one["metadata"]["namespace"], one["metadata"]["name"])):
         metadata, status = body["metadata"], body.get("status") or {}
         columns = status.get("columns") or {}
@@ -37,7 +37,7 @@ def rollouts(bodies: list[dict[str, Any]], now: datetime, *, everywhere: bool) -
 
 def history(seen: Snapshot, decisions: list[dict[str, Any]]) -> RenderableType:
     """Past rollouts, and what humans said."""
-    past = plain_table("ENDED", "VERSION", "REVISION", "OUTCOME", "WEIGHT", "TOOK", "REASON", "MESSAGE")
+    past = show.plain_table("ENDED", "VERSION", "REVISION", "OUTCOME", "WEIGHT", "TOOK", "REASON", "MESSAGE")
     for entry in seen.rollout.status.history:
         past.add_row(
             f"{show.age(entry.ended_at, seen.now)} ago",
@@ -49,7 +49,7 @@ def history(seen: Snapshot, decisions: list[dict[str, Any]]) -> RenderableType:
             entry.reason,
             entry.message,
         )
-    said = plain_table("SAID", "ACTION", "AUTHOR", "STATE", "COMMENT", "MESSAGE")
+    said = show.plain_table("SAID", "ACTION", "AUTHOR", "STATE", "COMMENT", "MESSAGE")
     for body in decisions:
         spec, status = body["spec"], body.get("status") or {}
         said.add_row(

@@ -19,22 +19,15 @@ from modelrollout.api.gate import Gate
 from modelrollout.api.grammar import format_duration
 from modelrollout.api.meta import ANNOTATION_VERSION, LABEL_REVISION, LABEL_ROLE
 from modelrollout.api.objects import Rollout
-from modelrollout.api.rollout import Step
+from modelrollout.api.rollout import Mode, Step
 from modelrollout.api.status import GateStatus, ModelRolloutStatus, RevisionRef
-from modelrollout.cli import show
+from modelrollout.cli import gate_view, show
 from modelrollout.cli.errors import CliError
 
-__all__ = ["Snapshot", "gate_table", "headline", "one_line", "plain_table", "read", "screen"]
+__all__ = ["Snapshot", "headline", "one_line", "read", "screen"]
 
 _BAR: Final = 10
 _HISTORY_TAIL: Final = 3
-_STYLES: Final = {
-    Verdict.BREACHED: "bold red",
-    Verdict.PROVEN: "green",
-    Verdict.NO_HARM_SEEN: "green",
-    Verdict.TOO_EARLY: "dim",
-    Verdict.BLIND: "yellow",
-}
 _LOOK_FOR_OPERATOR: Final = "kubectl get pods --all-namespaces -l app.kubernetes.io/name=modelrollout"
 
 
@@ -111,7 +104,7 @@ def _happened(seen: Snapshot) -> str:
     text = status.message or f"{status.phase}: {status.reason}"
     gates = {gate.name: gate for gate in rollout.spec.gates}
     for gate in status.gates:
-        if gate.verdict is Verdict.BREACHED and f"{gate.name}:" not in text:
+        if gate.verdict is Verdict.BREACHED and not gate.shared and f"{gate.name}:" not in text:
             text += f"; {_evidence(gate, gates.get(gate.name))}"
     if status.observed_generation < rollout.generation:
         text += (
@@ -141,11 +134,12 @@ def screen(seen: Snapshot, *, note: str = "") -> RenderableType:
     """The whole screen; ``note`` is put below (a lost connection, for example)."""
     rollout = seen.rollout
     parts: list[RenderableType] = [_labelled(seen), Text()]
-    parts.append(Text(f"{rollout.namespace}/{rollout.name}  {rollout.status.phase}  {rollout.status.reason}", "bold"))
+    observing = "  (observe mode: no verdict acts)" if rollout.spec.mode is Mode.OBSERVE else ""
+    title = f"{rollout.namespace}/{rollout.name}  {rollout.status.phase}  {rollout.status.reason}{observing}"
+    parts.append(Text(title, "bold"))
     parts += [Text(), Text("STEPS", "bold"), *_steps(seen)]
     if rollout.spec.gates:
-        parts += [Text(), gate_table(seen)]
-        parts += [Text(f"  {names}: {message}", "yellow") for message, names in _words(rollout.status).items()]
+        parts += [Text(), gate_view.table(rollout), *gate_view.sentences(rollout, seen.now)]
     parts += [Text(), *_pods(seen)]
     if rollout.status.history:
         parts += [Text(), Text("HISTORY", "bold"), *_history_tail(seen)]
@@ -204,59 +198,11 @@ def _taken(seen: Snapshot) -> bool:
 def _progress(seen: Snapshot) -> str:
     step = seen.rollout.status.step
     assert step is not None
-    done = 1.0 if step.hold_seconds <= 0 else min(1.0, step.held_seconds / step.hold_seconds)
-    full = int(done * _BAR)
-    held, hold = format_duration(step.held_seconds), format_duration(step.hold_seconds)
-    return f"{'█' * full}{'░' * (_BAR - full)} {held} of {hold}"
-
-
-def plain_table(*columns: str, title: str = "") -> Table:
-    """A table as kubectl draws it: headers in capitals, no lines."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=title or None)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column not in _WRAPPED)
-    return table
-
-
-_WRAPPED: Final = ("LIMIT", "MESSAGE", "COMMENT", "DIFFERENCE", "REASON")
-
-
-def gate_table(seen: Snapshot) -> Table:
-    """What is known of each gate, in the units that people use."""
-    table = plain_table("GATE", "VALUE", "BASELINE", "DIFFERENCE", "LIMIT", "VERDICT", "SINCE", "SAMPLES")
-    known = {gate.name: gate for gate in seen.rollout.status.gates}
-    for gate in seen.rollout.spec.gates:
-        found = known.get(gate.name)
-        if found is None:
-            table.add_row(gate.name, "–", "–", "–", gate.at_most or gate.at_least or "", "–", "–", "–")
-            continue
-        table.add_row(
-            gate.name,
-            show.value(found.value, gate),
-            show.value(found.baseline, gate),
-            show.difference(found),
-            found.limit or gate.at_most or gate.at_least,
-            Text(_verdict(found), _STYLES[found.verdict]),
-            show.age(found.since, seen.now),
-            show.samples(found),
-        )
-    return table
-
-
-def _verdict(gate: GateStatus) -> str:
-    """§7.33: "no harm seen" never without the number that would have been seen."""
-    if gate.verdict is Verdict.NO_HARM_SEEN and gate.would_have_seen is not None:
-        return f"{gate.verdict} (≥ {show.share(gate.would_have_seen)})"
-    return str(gate.verdict)
-
-
-def _words(status: ModelRolloutStatus) -> dict[str, str]:
-    """What is to be said of breached and blind gates, and of which: one sentence for all that an outage blinds."""
-    found: dict[str, str] = {}
-    for gate in status.gates:
-        if gate.message and gate.verdict in (Verdict.BREACHED, Verdict.BLIND):
-            found[gate.message] = f"{found[gate.message]}, {gate.name}" if gate.message in found else gate.name
-    return found
+    done = 1.0 if step.hold_seconds <= 0 else step.held_seconds / step.hold_seconds
+    held, hold = format_duration(min(step.held_seconds, step.hold_seconds)), format_duration(step.hold_seconds)
+    longer = format_duration(step.extended_seconds) if step.extended_seconds >= 1.0 else ""
+    beyond = f", and {longer} for undecided gates" if longer else ""
+    return f"{show.bar(done, _BAR)} {held} of {hold}{beyond}"
 
 
 def _pods(seen: Snapshot) -> list[RenderableType]:
@@ -266,7 +212,7 @@ def _pods(seen: Snapshot) -> list[RenderableType]:
         return [Text("PODS  none", "dim")]
     order = [str(Role.STABLE), str(Role.CANDIDATE), str(Role.RETIRED)]
     rows = sorted((_pod_row(body) for body in seen.deployments), key=lambda row: (order.index(row[0]), row[1]))
-    table = plain_table("PODS", "VERSION", "REVISION", "READY")
+    table = show.plain_table("PODS", "VERSION", "REVISION", "READY")
     for row in rows:
         table.add_row(*row)
     return [table]
@@ -303,7 +249,7 @@ def one_line(seen: Snapshot) -> str:
         _versions(status.stable, status.candidate, status.weight),
         verdicts,
     ]
-    return "  ".join(part for part in (*parts, status.message) if part)
+    return "  ".join(part for part in (*parts, status.message, status.observed) if part)
 
 
 def _versions(stable: RevisionRef | None, candidate: RevisionRef | None, weight: int) -> str:

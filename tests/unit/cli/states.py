@@ -66,17 +66,18 @@ def _gates(ctr: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         ctr,
         _gate("p95", "Proven", value=0.143, baseline=0.139, samples=18210, baselineSamples=163904, limit="200ms",
-              difference=-0.021, low=-0.028, high=-0.014),
+              difference=-0.021, low=-0.028, high=-0.014, evidence=0.0, noiseKnown=True),
         _gate("errors", "NoHarmSeen", value=0.0021, baseline=0.002, samples=18210, baselineSamples=163904,
               limit="may rise to 0.40 % (0.20 % + 0.2pp)", difference=0.0001, low=-0.0008, high=0.0011,
-              wouldHaveSeen=0.0014),
+              wouldHaveSeen=0.0014, evidence=0.21, noiseKnown=True),
     ]  # fmt: skip
 
 
 _CTR_EARLY: Final = _gate("ctr", "TooEarly", samples=60, baselineSamples=2210, limit="99% of baseline",
-                          message="60 of 100 samples of the candidate")  # fmt: skip
+                          message="60 of 100 samples of the candidate", noiseKnown=True)  # fmt: skip
 _CTR_BAD: Final = _gate("ctr", "Breached", value=0.0241, baseline=0.03, samples=12310, baselineSamples=110790,
                         limit="may fall to 2.97 % (99 % of 3.00 %)", difference=0.0056, low=0.0031, high=0.0081,
+                        evidence=1.0, noiseKnown=True,
                         message="2.41 % against 3.00 % of the baseline; may fall to 2.97 %")  # fmt: skip
 _STEP: Final = {
     "number": 2, "of": 3, "name": "weight-50", "weight": 50, "since": "2026-11-21T11:10:00Z",
@@ -95,11 +96,31 @@ def _progressing(**changes: Any) -> dict[str, Any]:
     return rollout(status | changes)
 
 
+def _observed(**changes: Any) -> dict[str, Any]:
+    body = _progressing(**changes)
+    body["spec"]["mode"] = "observe"
+    return body
+
+
 _ENDED: Final = {
     "revision": _NEW, "version": "42", "outcome": "RolledBack", "reason": "GateBreached", "weight": 50,
     "message": "ctr: 2.41 % against 3.00 % of the baseline", "startedAt": "2026-11-21T09:30:00Z",
     "endedAt": "2026-11-21T11:52:00Z",
 }  # fmt: skip
+_NOTED: Final = [
+    _gate("ctr", "NoHarmSeen", value=0.0293, baseline=0.03, samples=12310, baselineSamples=110790, evidence=0.62,
+          limit="may fall to 2.97 % (99% of baseline, 3 %)", wouldHaveSeen=0.0031, leaning=True,
+          message="2.93 % against 3 % of the baseline; may fall to 2.97 %; no harm seen, would have seen ≤ 2.66 %",
+          unseen="ctr must see 95% of baseline, and would have seen ≤ 2.66 %",
+          underpowered="this gate cannot see a drop of 5 % in 1h at 5 candidate requests/s; it can see a drop of 11 % "
+          "(baseline 3 %)"),
+    _gate("p95", "Breached", value=0.212, baseline=0.209, samples=18210, baselineSamples=163904, evidence=1.0,
+          limit="may rise to 200 ms", shared=True, noiseKnown=True,
+          message="212 ms against 209 ms of the baseline; may rise to 200 ms; judged at 250 ms (next bucket)"),
+    _gate("errors", "NoHarmSeen", value=0.0021, baseline=0.002, samples=18210, baselineSamples=163904, evidence=0.0,
+          limit="may rise to 0.4 % (baseline + 0.2pp, 0.2 %)", wouldHaveSeen=0.0014, message="0.21 % against 0.2 %",
+          restartedBecause="edited: judged from the beginning of the step"),
+]  # fmt: skip
 _FAILED: Final = {
     "revision": _NEW, "version": "42", "reason": "GateBreached", "message": "ctr: 2.41 %", "at": "2026-11-21T11:52:00Z",
 }  # fmt: skip
@@ -143,6 +164,26 @@ STATES: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]] | None]]] = {
         _BOTH,
     ),
     "breached": (_progressing(gates=_gates(_CTR_BAD), message="version 42 has 50 % of the traffic"), _BOTH),
+    "noted": (
+        _progressing(
+            reason="TooEarly", gates=_NOTED,
+            step=_STEP | {"heldSeconds": 5130, "extendedSeconds": 1530},
+            replacedPod="ranker-77aa01c4-6f9c9d-x2v7q",
+            limitChanges=[{"gate": "errors", "old": "baseline + 0.1pp", "new": "baseline + 0.2pp",
+                           "at": "2026-11-21T11:45:00Z", "by": "kubectl"}],
+            message="the hold is over, but ctr is not decided (it leans beyond its limit, and more samples will tell)",
+            next="goes on when every gate has enough samples, for 5h35m",
+        ),
+        _BOTH,
+    ),
+    "observing": (
+        _observed(
+            gates=_gates(_CTR_BAD),
+            observed="would have rolled back at 11:52:00 UTC (GateBreached): ctr: 2.41 % against 3.00 % of the "
+            "baseline; may fall to 2.97 %; 12310 samples against 110790",
+        ),
+        _BOTH,
+    ),
     "rolled-back": (
         _progressing(phase="RolledBack", reason="RolledBack", candidate=None, step=None, weight=0, observedWeight=None,
                      gates=_gates(_CTR_BAD), failed=_FAILED, history=[_ENDED, *_PAST],
@@ -181,7 +222,7 @@ def seen(name: str) -> Snapshot:
     return read(body, deployments, NOW)
 
 
-def draw(thing: RenderableType, width: int = 140) -> str:
+def draw(thing: RenderableType, width: int = 80) -> str:
     """What a terminal without colours shows, without the blanks at the ends of lines."""
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False)
     console.print(thing)

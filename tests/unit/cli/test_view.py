@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from modelrollout.api.gate import Gate
+from modelrollout.api.status import GateStatus
 from modelrollout.cli import show, tables
 from modelrollout.cli.errors import CliError
 from modelrollout.cli.view import headline, one_line, read, screen
@@ -75,7 +77,7 @@ def test_one_line_has_no_clock_in_it() -> None:
 
 def test_the_list_shows_namespaces_only_when_asked() -> None:
     bodies = [STATES["progressing"][0], rollout(None, name="alpha", namespace="ads")]
-    everywhere = draw(tables.rollouts(bodies, NOW, everywhere=True)).splitlines()
+    everywhere = draw(tables.rollouts(bodies, NOW, everywhere=True), width=140).splitlines()
     assert [line.split()[:2] for line in everywhere] == [["NAMESPACE", "NAME"], ["ads", "alpha"], ["recs", "ranker"]]
     assert "no operator has looked at it yet" in everywhere[1]
     assert draw(tables.rollouts(bodies, NOW, everywhere=False)).startswith("NAME ")
@@ -87,12 +89,118 @@ def test_history_shows_rollouts_and_what_people_said() -> None:
         "spec": {"rollout": "ranker", "action": "pause", "author": "alice", "comment": "waiting"},
         "status": {"state": "Applied", "message": "version 42 stays at 50 %"},
     }
-    text = draw(tables.history(seen("rolled-back"), [decision]))
+    text = draw(tables.history(seen("rolled-back"), [decision]), width=140)
     assert "8m ago" in text
     assert "2h22m" in text
     assert "RolledBack  50 %" in text
     assert "20m ago  pause   alice   Applied  waiting  version 42 stays at 50 %" in text
     assert "no rollout has ended yet" in draw(tables.history(seen("empty"), []))
+
+
+def gate(**measured: object) -> Gate:
+    return Gate.model_validate({"name": "g", **measured})
+
+
+def found(**numbers: object) -> GateStatus:
+    return GateStatus.model_validate({"name": "g", "verdict": "NoHarmSeen", **numbers})
+
+
+ERRORS = {"ratio": {"bad": "e", "total": "r"}, "labelsWithin": "0s", "atMost": "baseline + 0.2pp"}
+CLICKS = {"ratio": {"good": "c", "total": "i"}, "labelsWithin": "0s", "atLeast": "99% of baseline"}
+P95 = {"latency": {"histogram": "h", "quantile": "0.95"}, "atMost": "200ms"}
+DRIFT = {"drift": {"histogram": "h"}, "atMost": "0.2"}
+REPORT = {"report": {"configMap": "r-{version}", "metric": "auc"}, "atLeast": "baseline - 0.01"}
+VALUE = {"value": {"promql": "up"}, "atMost": "22000"}
+
+
+@pytest.mark.parametrize(
+    ("said", "baseline", "text"),
+    [
+        (ERRORS, 0.002, "≤ 0.40 %"),
+        (ERRORS, None, "≤ baseline + 0.2pp"),
+        (CLICKS, 0.03, "≥ 2.97 %"),
+        (P95, None, "≤ 200 ms"),
+        (DRIFT, None, "≤ 0.2"),
+        (REPORT, 0.9, "≥ 0.89"),
+        (VALUE, None, "≤ 22,000"),
+    ],
+)
+def test_a_limit_is_shown_in_numbers_as_soon_as_it_has_them(
+    said: dict[str, object], baseline: float | None, text: str
+) -> None:
+    assert show.limit(gate(**said), baseline) == text
+
+
+@pytest.mark.parametrize(
+    ("said", "numbers", "text"),
+    [
+        (ERRORS, {"baseline": 0.002, "wouldHaveSeen": 0.0014}, "≥ 0.54 %"),
+        (CLICKS, {"baseline": 0.03, "wouldHaveSeen": 0.0031}, "≤ 2.66 %"),
+        (P95, {"baseline": 0.1, "wouldHaveSeen": 0.012}, "≥ 6.20 % slow"),
+        (DRIFT, {"wouldHaveSeen": 0.03}, "≥ 0.23"),
+        (REPORT, {"baseline": 0.9, "wouldHaveSeen": 0.01}, ""),
+        (ERRORS, {"wouldHaveSeen": 0.0014}, ""),
+        (ERRORS, {"baseline": 0.002}, ""),
+    ],
+)
+def test_what_would_have_been_seen_is_a_value_of_the_gate(
+    said: dict[str, object], numbers: dict[str, object], text: str
+) -> None:
+    assert show.seen(gate(**said), found(**numbers)) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "text"), [(None, "–"), (0.0, "░░░░"), (0.5, "██░░"), (0.999, "███░"), (1.0, "████"), (7.0, "████")]
+)
+def test_a_bar_is_full_only_when_there_is_enough(part: float | None, text: str) -> None:
+    assert show.bar(part, 4) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (9999, "9999"), (12310, "12.3k"), (999_000, "999k"), (1_230_000, "1.23M"), (4 * 10**9, "4G")],
+)
+def test_many_samples_are_told_in_few_letters(count: int, text: str) -> None:
+    assert show.samples(found(samples=count)) == f"{text}/0"
+
+
+def test_no_harm_seen_without_a_column_for_its_number_has_it_in_a_sentence() -> None:
+    body = rollout({"gates": [{"name": "g", "verdict": "NoHarmSeen", "message": "would have seen 0.012 beyond it"}]})
+    body["spec"]["gates"] = [{"name": "g", **REPORT}]
+    assert "g: would have seen 0.012 beyond it" in draw(screen(read(body, [], NOW)))
+
+
+def test_what_is_worth_a_sentence_gets_one() -> None:
+    text = " ".join(draw(screen(seen("noted"))).split())
+    for sentence in (
+        "ctr: leans beyond its limit",
+        "ctr: must see 95% of baseline",
+        "ctr: this gate cannot see a drop of 5 %",
+        "p95: beyond the limit in both revisions",
+        "errors: judged anew: edited",
+        "pod ranker-77aa01c4-6f9c9d-x2v7q alone was bad and was replaced",
+        "errors: the limit was loosened by kubectl 15m ago, from baseline + 0.1pp to baseline + 0.2pp",
+        "1h of 1h, and 25m30s for undecided gates",
+    ):
+        assert sentence in text
+
+
+def test_unknown_noise_is_said_once_for_all_gates() -> None:
+    text = draw(screen(seen("noted")))
+    assert text.count("no history to learn the noise from") == 1
+    assert "  ctr, errors: no history" in text
+    assert "no history" not in draw(screen(seen("progressing")))
+
+
+def test_a_breach_that_both_revisions_share_is_not_told_as_the_candidates() -> None:
+    assert "p95" not in headline(seen("noted"))[1]
+
+
+def test_observe_mode_is_said_in_the_title_and_what_it_would_have_done_below() -> None:
+    text = draw(screen(seen("observing")))
+    assert "(observe mode: no verdict acts)" in text
+    assert "observe mode: would have rolled back at 11:52:00 UTC" in text
+    assert one_line(seen("observing")).endswith("12310 samples against 110790")
 
 
 @pytest.mark.parametrize(
