@@ -216,8 +216,11 @@ def find_policy(documents: Sequence[Mapping[str, Any]]) -> Policy:
 
 def _refuse_unknown(raw: Mapping[str, Any]) -> None:
     """The models take no notice of unknown fields, as older operators must; here they are slips of the pen."""
+    gates = raw.get("gates") or []
+    if not isinstance(gates, list):
+        raise ValueError(f"gates: {gates!r} is not a list: write each gate in a line that begins with a dash")
     levels: list[tuple[str, Any, type[ApiModel]]] = [("", raw, ModelRolloutSpec)]
-    levels += [(f"gates[{i}].", gate, Gate) for i, gate in enumerate(raw.get("gates") or [])]
+    levels += [(f"gates[{i}].", gate, Gate) for i, gate in enumerate(gates)]
     for where, given, model in levels:
         known = {field.alias or name for name, field in model.model_fields.items()}
         unknown = sorted(set(given) - known) if isinstance(given, dict) else []

@@ -281,7 +281,9 @@ def text(simulation: Simulation) -> str:
     results = simulation.results
     parts = [f"ONE ROLLOUT (of {simulation.runs:,}, seed {simulation.seed})", backtest.text(simulation.policy, results)]
     if simulation.runs > 1:
-        parts += ["", f"ALL {simulation.runs:,} (95 % intervals)", table(simulation)]
+        ours = simulation.candidate
+        rest = f"of {OURS}: {ours.promoted:.1%} promoted, {ours.undecided:.1%} undecided when the traffic ended"
+        parts += ["", f"ALL {simulation.runs:,} (95 % intervals)", table(simulation), rest]
     return "\n".join(parts)
 
 

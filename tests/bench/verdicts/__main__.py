@@ -83,7 +83,8 @@ def main() -> None:
     if given.quick or given.only:
         _quick(found)
     else:
-        report.write(found, _DOCS, "python -m tests.bench.verdicts", seconds)
+        scale = "" if given.scale == 1.0 else f" --scale {given.scale:g}"
+        report.write(found, _DOCS, f"python -m tests.bench.verdicts{scale}", seconds)
     print()
     for goal in report.goals(found):
         print(f"{goal.met:>4} of {goal.of:<4} {goal.text}; worst: {goal.worst}")

@@ -107,6 +107,9 @@ def test_gates_that_need_more_than_counts_are_named() -> None:
     [
         (bare(ERRORS | {"atMost": "baseline + 0.2%"}), 'gate errors: atMost: "baseline \\+ 0.2%" has two readings'),
         (bare(ERRORS | {"atmost": "1%"}), r"gates\[0\].atmost: no such field: there are advanceOn"),
+        (bare() | {"gates": 5}, "gates: 5 is not a list"),
+        (bare() | {"gates": [5]}, r"gates.0: "),
+        (bare(ERRORS, steps="ten"), "steps: Input should be a valid list"),
         (bare(ERRORS, warmUp="1m"), "warmUp: no such field"),
         (bare(ERRORS, warmup="1 minute"), 'warmup: "1 minute" is not a duration'),
         (bare(ERRORS, steps=[{"weight": 50, "hold": "1h"}, {"weight": 10, "hold": "1h"}]), "weight 10 follows 50"),
