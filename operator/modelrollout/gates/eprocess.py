@@ -46,6 +46,7 @@ _LARGEST_SHIFT: Final = 6.0
 _TINY: Final = 1e-9
 _MOST_STAKED: Final = 0.98
 _CAP_SLACK: Final = 3.7
+_JUST_SHORT: Final = 0.999
 _FOUR_IN_FIVE: Final = 0.8416
 """Normal quantile of four chances in five."""
 _NATS_OF_MIXING: Final = 0.5
@@ -88,8 +89,11 @@ def bets(smallest: Array) -> Array:
 
 
 def cap(alpha: float, intervals: int) -> float:
-    """The most that one interval may add, in nats, so that a breach takes at least so many intervals."""
-    return (math.log(1.0 / alpha) + _CAP_SLACK) / max(1, intervals)
+    """The most that one interval may add, in nats, so that a breach takes at least so many intervals, and an outage no
+    more than that."""
+    needed = math.log(1.0 / alpha)
+    usual = (needed + _CAP_SLACK) / max(1, intervals)
+    return usual if intervals < 2 else min(usual, _JUST_SHORT * needed / (intervals - 1))
 
 
 def log_evidence(

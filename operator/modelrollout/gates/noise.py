@@ -31,7 +31,7 @@ __all__ = ["UNKNOWN", "between_halves", "dispersion", "within_series"]
 UNKNOWN: Final = 9.0
 """κ²·Δt in seconds that is assumed, to begin with, of a service of which nothing is known: a coefficient of variation
 of 0.77 in each interval of 15 s. It fades as the rollout itself teaches (docs/statistics.md says what that costs)."""
-UNKNOWN_IN_ONE: Final = 0.3
+UNKNOWN_IN_ONE: Final = 0.6
 """The most κ² that is assumed of one interval, however short."""
 _BATCHES: Final = (1, 4, 16, 64)
 _FEWEST: Final = 6

@@ -58,7 +58,7 @@ _CANDIDATE_PRIOR: Final = 50.0
 _NATS_PLANNED: Final = 5.0
 """Beyond ``ln(1/α)``: what a candidate that is just seen four times of five has brought."""
 _KEPT: Final = 1.0
-"""Nats that are kept of what a single burst brought."""
+"""Nats that are kept of what a single burst brought, and that the next stratum has to bring for all to be kept."""
 _GUARD: Final = Line(1.0, 0.0)
 _BOTH_WAYS: Final = np.array([[1.0], [-1.0]])
 _GUARD_SUMS: Final = slice(10, 12)
@@ -400,7 +400,7 @@ def _bet(state: State, design: Design, share: Array, burst: Array, mass: Array) 
     shifts, pending = state.shifts, state.pending
     found = _evidence(pending[:, 1:3], pending, design.line, share, burst, shifts[:, None, :] * _BOTH_WAYS)
     gain, most = found[:, 0], eprocess.cap(design.alpha, design.intervals)
-    kept = state.breach * np.exp(np.where(gain <= 0.0, -state.trial, 0.0))
+    kept = state.breach * np.exp(np.where(gain < _KEPT, -state.trial, 0.0))
     burst_alone = gain.max(axis=1) >= most * design.intervals
     gain = np.minimum(gain, most)
     state.breach[:] = np.minimum((kept + mass) * np.exp(gain), _LARGEST)
