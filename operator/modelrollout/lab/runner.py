@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Any, Final, Protocol
 
@@ -423,6 +423,8 @@ class _GateRuns:
         runs = source.runs
         self.bound, self.source, self.test = bound, source, bound.test
         self.design = bound.test.design
+        self._unguarded = replace(self.design, guard=False)
+        """At 100 % nothing is left to compare with: the limit alone counts."""
         self.state = first_state(bound, source.history, source.runs, floor)
         self.present = np.zeros(runs, dtype=np.bool_)
         self.requests = np.zeros(runs)
@@ -456,14 +458,6 @@ class _GateRuns:
         if self.design.guard and alone.any():
             folded = sequential.fold(before, self._unguarded, slot, wanted).rows(alone, folded)
         self.state = folded.rows(self._known, before)
-
-    @property
-    def _unguarded(self) -> sequential.Design:
-        """At 100 % nothing is left to compare with: the limit alone counts."""
-        d = self.design
-        return sequential.Design(
-            d.line, d.alpha, d.look_alpha, False, d.intervals, d.seconds, d.good, d.later_steps, d.horizon
-        )
 
     def _events(self, arm: str) -> tuple[Array, Array, Array]:
         """Requests, bad ones, and bad ones with every doubt, of one arm."""
