@@ -67,7 +67,7 @@ def learn(lessons: Lessons, counts: Array, past: Array, *, good: bool) -> Lesson
     if not full.any():
         return table.astype(np.float32)
     before = table[:, :, _BEFORE]
-    now = _rates(batch, past, good)
+    now = np.nan_to_num(_rates(batch, past, good), nan=0.0, posinf=0.0)  # without requests: no variance, so no pair
     between = _excess(now[..., 0] - before[..., 0], now[..., 2:4].sum(axis=2) + before[..., 2:4].sum(axis=2))
     alone = _excess(now[..., 1] - before[..., 1], now[..., 3] + before[..., 3])
     pair = full & (before[..., 3] > 0.0)
@@ -85,7 +85,7 @@ def believed(lessons: Lessons, history: Array, kind: Array, seconds: float) -> A
     ``history``: what it says; ``kind``: where that is from (SPLIT, SERIES, or 0 when there is none). From halves: as
     history says. From a series: the part of it that the rollout shows between its arms. Without history: the most that
     the rollout leaves possible, and doubt that fades. Noise that grows from short batches to longer ones is expected
-    to grow as much again.
+    to grow as much again, by four at most: batches four times as long cannot be more alike than the same.
     """
     told = lessons[:, :, 9:].astype(np.float64)
     pairs, weight, over, weight_alone, alone = (told[..., i] for i in (0, 1, 2, 4, 5))
@@ -95,8 +95,9 @@ def believed(lessons: Lessons, history: Array, kind: Array, seconds: float) -> A
         compared = (pairs >= _FEWEST_PAIRS) & surely
         part = np.where(compared, most / weight / (2.0 * alone / weight_alone), 0.0).max(axis=1)
         one, four, sixteen = np.where(weight > 0.0, _BATCHES * most / weight / 4.0, 0.0).T
-        grown = np.where(pairs[:, 2] < _FEWEST_LONG, np.square(four) / one, 0.0)
-        known = np.fmax(np.maximum(np.maximum(one, four), sixteen), np.fmax(grown, np.square(sixteen) / four))
+        grown = np.where(pairs[:, 2] < _FEWEST_LONG, np.fmin(np.square(four) / one, 4.0 * four), 0.0)
+        longer = np.fmin(np.square(sixteen) / four, 4.0 * sixteen)
+        known = np.fmax(np.maximum(np.maximum(one, four), sixteen), np.fmax(grown, longer))
     series = np.where(compared.any(axis=1) & (part < 0.5), history * part, history)
     doubt = min(noise.UNKNOWN, noise.UNKNOWN_IN_ONE * seconds) * _FADING / (_FADING + pairs[:, 0])
     return np.asarray(np.where(kind == SPLIT, history, np.where(kind == SERIES, series, known * seconds + doubt)))

@@ -59,6 +59,23 @@ def test_a_good_release_would_have_been_promoted_and_a_short_recording_leaves_it
     assert short.summary()["at"] is None and short.summary()["gate"] is None
 
 
+@pytest.mark.parametrize(("share", "outcome"), [(0.05, "rolledBack"), (0.01, "promoted")])
+def test_a_release_without_history_is_judged_after_its_warm_up_like_any_other(share: float, outcome: str) -> None:
+    recording = _recording(share)
+    policy = _policy(10, hold="1h")
+    results = runner.run(policy, recording.between(6 * _HOUR - 100, 8 * _HOUR))
+    assert results.outcome() == outcome
+    assert all(math.isfinite(nats) for nats in results.trace.evidence["errors"])
+
+
+def test_rare_events_without_history_leave_the_evidence_a_number() -> None:
+    recording = _recording(0.0005)
+    for replica in recording.arms["baseline"].values():
+        replica["errors"][:] = np.where(np.arange(8 * _HOUR) % 37 == 0, 1.0, 0.0)
+    results = runner.run(_policy(10, hold="1h"), recording.between(6 * _HOUR - 100, 8 * _HOUR))
+    assert all(math.isfinite(nats) for nats in results.trace.evidence["errors"])
+
+
 def test_what_needs_more_than_counts_is_said_to_be_left_out() -> None:
     gates = [
         {"name": "errors", "ratio": {"bad": "errors", "total": "requests"}, "atMost": "5%"},
