@@ -18,10 +18,11 @@ _REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _DENIED = (
     ("get", "", "secrets", ""),
     ("list", "", "secrets", ""),
-    ("get", "", "configmaps", ""),
+    ("list", "", "configmaps", ""),
+    ("create", "", "configmaps", ""),
     ("create", "", "pods", "exec"),
     ("create", "", "pods", ""),
-    ("delete", "", "pods", ""),
+    ("deletecollection", "", "pods", ""),
     ("create", "rbac.authorization.k8s.io", "roles", ""),
     ("bind", "rbac.authorization.k8s.io", "clusterroles", ""),
     ("escalate", "rbac.authorization.k8s.io", "clusterroles", ""),
