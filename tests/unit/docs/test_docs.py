@@ -7,9 +7,15 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
-from modelrollout.api.enums import Reason
+from modelrollout.api.enums import Reason, Verdict
 from modelrollout.api.reference import render
+from modelrollout.api.rollout import ModelRolloutSpec
+from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.cli.main import cli
+from modelrollout.engine.gate_tests import compiled
+from modelrollout.gates.report import ReportTest
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -47,6 +53,52 @@ def test_every_reason_in_the_runbook_exists() -> None:
     named = {word for row in re.findall(r"^\| (`.*?) \|", table, re.M) for word in re.findall(r"`(\w+)`", row)}
     assert named
     assert not named - {str(reason) for reason in Reason}
+
+
+def test_every_verdict_is_explained() -> None:
+    """The table of verdicts has each word of the code, and no other."""
+    text = (ROOT / "docs" / "semantics.md").read_text(encoding="utf-8")
+    table = text.split("| verdict | meaning |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(Verdict)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_and_field_of_status_that_is_named_exists(page: Path) -> None:
+    """What people are told to type is there, and so is what they are told to look at."""
+    text = page.read_text(encoding="utf-8")
+    verbs = set(re.findall(r"(?:kubectl |`|^|&& )modelrollout ([a-z]+)", text, re.M))
+    fields = set(re.findall(r"[`{]\.?status\.(\w+)", text))
+    assert not verbs - set(cli.commands)
+    assert not fields - {field.alias or name for name, field in ModelRolloutStatus.model_fields.items()}
+
+
+def test_the_readme_shows_the_sample() -> None:
+    """Who copies from the README and who applies the sample release the same way."""
+    shown = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    assert shown is not None
+    sample = (ROOT / "manifests" / "samples" / "ranker.yaml").read_text(encoding="utf-8")
+    ours, theirs = yaml.safe_load(shown.group(1)), yaml.safe_load(sample)
+    assert all(ours["spec"][part] == theirs["spec"][part] for part in ("model", "traffic", "steps", "gates"))
+
+
+@pytest.mark.parametrize("name", ["auc", "size", "speed"])
+def test_the_sample_report_is_judged_by_the_sample_gates(name: str) -> None:
+    """manifests/samples/report.yaml and the result beside it belong together."""
+    folder = ROOT / "manifests" / "samples"
+    spec = ModelRolloutSpec.model_validate(yaml.safe_load((folder / "report.yaml").read_text(encoding="utf-8"))["spec"])
+    test = compiled(next(gate for gate in spec.gates if gate.name == name), spec)
+    assert isinstance(test, ReportTest)
+    found = test.assess(test.read(test.start(), (folder / "evaluation-8.json").read_text(encoding="utf-8")))
+    assert found.verdict in (Verdict.PROVEN, Verdict.NO_HARM_SEEN), found.message
+
+
+@pytest.mark.parametrize("sample", sorted((ROOT / "manifests" / "samples").glob("*.yaml")), ids=lambda one: one.name)
+def test_the_gates_of_every_sample_can_be_judged(sample: Path) -> None:
+    """Not only the API server takes them: each becomes a test."""
+    manifest = yaml.safe_load(sample.read_text(encoding="utf-8"))
+    if manifest["kind"] == "ModelRollout":
+        spec = ModelRolloutSpec.model_validate(manifest["spec"])
+        assert all(compiled(gate, spec).start() is not None for gate in spec.gates)
 
 
 def test_every_rule_has_a_test_named_after_it() -> None:
