@@ -93,14 +93,16 @@ def believed(lessons: Lessons, history: Array, kind: Array, seconds: float) -> A
     surely = alone > 2.0 * np.sqrt(told[..., 6])
     with np.errstate(divide="ignore", invalid="ignore"):
         compared = (pairs >= _FEWEST_PAIRS) & surely
-        part = np.where(compared, most / weight / (2.0 * alone / weight_alone), 0.0).max(axis=1)
+        parts = np.maximum(most / weight / (2.0 * alone / weight_alone), 1.0 / pairs)
+        part = np.select(list(compared.T[::-1]), list(parts.T[::-1]), 1.0)
         one, four, sixteen = np.where(weight > 0.0, _BATCHES * most / weight / 4.0, 0.0).T
         grown = np.where(pairs[:, 2] < _FEWEST_LONG, np.fmin(np.square(four) / one, 4.0 * four), 0.0)
         longer = np.fmin(np.square(sixteen) / four, 4.0 * sixteen)
         known = np.fmax(np.maximum(np.maximum(one, four), sixteen), np.fmax(grown, longer))
-    series = np.where(compared.any(axis=1) & (part < 0.5), history * part, history)
     doubt = min(noise.UNKNOWN, noise.UNKNOWN_IN_ONE * seconds) * _FADING / (_FADING + pairs[:, 0])
-    return np.asarray(np.where(kind == SPLIT, history, np.where(kind == SERIES, series, known * seconds + doubt)))
+    shown = known * seconds + doubt
+    series = np.where(part < 0.5, np.minimum(history * part, shown), history)
+    return np.asarray(np.where(kind == SPLIT, history, np.where(kind == SERIES, series, shown)))
 
 
 def _rates(batch: Array, past: Array, good: bool) -> Array:
