@@ -9,10 +9,12 @@ an hour of a rollout takes milliseconds, and a rollout that nobody wakes stands 
 from __future__ import annotations
 
 import bisect
+from ast import literal_eval
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from modelrollout.api.enums import Action as Verb
@@ -38,6 +40,7 @@ from modelrollout.engine.model import (
     Past,
     Problem,
     ProblemKind,
+    ReplacePod,
     RevisionView,
     RouteState,
     RouteView,
@@ -49,15 +52,30 @@ from modelrollout.engine.model import (
 )
 from modelrollout.engine.report import matters
 from modelrollout.engine.revision import revision_hash
-from modelrollout.gates.evidence import Counts, Histogram, Interval
+from modelrollout.gates.evidence import Arm, Counts, Histogram, Interval, Reading
 
-__all__ = ["CTR", "ERRORS", "LATENCY", "START", "Behaviour", "CrashError", "Deployment", "Pod", "World", "spec"]
+__all__ = [
+    "CTR",
+    "DRIFT",
+    "ERRORS",
+    "LATENCY",
+    "REPORT",
+    "START",
+    "VALUE",
+    "Behaviour",
+    "CrashError",
+    "Deployment",
+    "Pod",
+    "World",
+    "spec",
+]
 
 START: Final = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 _LOOKS_AT_ONE_INSTANT: Final = 40
 _EFFECT_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
 _PAST_INTERVALS: Final = 240
+_NUMBERS_EVERY: Final = timedelta(minutes=1)
 _SLACK: Final = timedelta(seconds=1)
 
 ERRORS: Final[dict[str, Any]] = {
@@ -75,6 +93,17 @@ LATENCY: Final[dict[str, Any]] = {
     "name": "p95",
     "latency": {"histogram": "request_seconds", "quantile": "0.95"},
     "atMost": "200ms",
+}
+VALUE: Final[dict[str, Any]] = {
+    "name": "failing",
+    "value": {"promql": 'failing{namespace="{namespace}",pod=~"{pods}"}'},
+    "atMost": "0.1",
+}
+DRIFT: Final[dict[str, Any]] = {"name": "drift", "drift": {"histogram": "score", "measure": "psi"}, "atMost": "0.2"}
+REPORT: Final[dict[str, Any]] = {
+    "name": "auc",
+    "report": {"configMap": "evaluation-{version}", "metric": "auc"},
+    "atLeast": "0.9",
 }
 
 
@@ -164,6 +193,16 @@ class _ConflictError(Exception):
     """The API server refused a write that was prepared from an older state."""
 
 
+@lru_cache(maxsize=256)
+def _parsed(raw: str) -> ModelRolloutSpec:
+    return ModelRolloutSpec.model_validate(literal_eval(raw))
+
+
+@lru_cache(maxsize=256)
+def _revision(raw: str) -> str:
+    return revision_hash(literal_eval(raw))
+
+
 Watcher = Callable[["World", Input, Decision, Action], None]
 
 
@@ -202,6 +241,12 @@ class World:
         """Model versions that are not scraped."""
         self.bypass = 0.0
         """Share of the requests that ignore the weights and go to the candidate."""
+        self.bad_pods: dict[str, float] = {}
+        """By model version: share of failed requests of its first pod, until that is replaced."""
+        self.bad_node = False
+        """What takes the place of a bad pod is bad too."""
+        self.reports: dict[str, str] = {}
+        """By gate: the report of the evaluation."""
         self.rps = 200.0
         self.refuse_raises = 0
         self.crashes: list[int | None] = []
@@ -213,8 +258,12 @@ class World:
         self.done: list[tuple[datetime, Action]] = []
         self.looks = 0
         self.last: Decision | None = None
+        self._last_written: ModelRolloutStatus | None = None
+        self._written_at = START
         self._counters: dict[str, dict[str, float]] = {}
         self._samples: list[tuple[datetime, dict[str, dict[str, float]]]] = [(START - timedelta(hours=1), {})]
+        self._past_of: dict[str, Behaviour] = {}
+        """How each stable revision behaved before; it does not change when it is asked for again."""
         self._look: _Look | None = None
         self._measured_at: datetime | None = None
         self._due: datetime | None = START
@@ -232,6 +281,7 @@ class World:
         if not self.exists:
             self.exists, self.deleting, self.generation = True, False, 1
             self.created, self.written, self.live = self.clock, ModelRolloutStatus(), None
+            self._last_written = None
         elif before != self.raw:
             self.generation += 1
         self.touch()
@@ -285,6 +335,7 @@ class World:
     def restart(self) -> None:
         """The operator starts anew: what was only in its memory is lost."""
         self.live, self._look, self._measured_at, self._seen = None, None, None, None
+        self._last_written = None
         self.touch()
 
     def set_clock(self, seconds: float) -> None:
@@ -301,7 +352,7 @@ class World:
     @property
     def target(self) -> str:
         """The revision that spec names."""
-        return revision_hash(self.raw)
+        return _revision(repr(self.raw))
 
     @property
     def status(self) -> ModelRolloutStatus:
@@ -311,7 +362,7 @@ class World:
     @property
     def spec(self) -> ModelRolloutSpec:
         """The spec, parsed."""
-        return ModelRolloutSpec.model_validate(self.raw)
+        return _parsed(repr(self.raw))
 
     @property
     def stable(self) -> str:
@@ -390,11 +441,19 @@ class World:
                 share = share * (1.0 - self.bypass) + (self.bypass if revision == candidate else 0.0)
             ready = any(self._ready_at(deployment, pod) <= before for pod in self._running(deployment))
             requests = self.rps * seconds * share if ready else 0.0
-            how = self.behaviour.get(deployment.version, Behaviour())
+            how = self._behaviour(deployment)
             known = self._counters.get(revision, {"total": 0.0, "errors": 0.0, "clicks": 0.0, "slow": 0.0})
             gained = {"total": 1.0, "errors": how.errors, "clicks": how.clicks, "slow": how.slow}
             self._counters[revision] = {name: known[name] + requests * rate for name, rate in gained.items()}
         self._samples.append((at, self._counters.copy()))
+
+    def _behaviour(self, deployment: Deployment) -> Behaviour:
+        """How all of its pods together answer."""
+        how, pods = self.behaviour.get(deployment.version, Behaviour()), len(deployment.pods)
+        if deployment.version not in self.bad_pods or not pods:
+            return how
+        bad = self.bad_pods[deployment.version]
+        return replace(how, errors=(bad + (pods - 1) * how.errors) / pods)
 
     def _next_change(self) -> datetime | None:
         """When the world changes by itself next: a pod becomes ready, the gateway accepts the route."""
@@ -518,9 +577,11 @@ class World:
             self.events.append(event)
 
     def _keep(self, status: ModelRolloutStatus) -> None:
-        """Like the controller: what matters is written, mere numbers stay in memory."""
-        if matters(status) != matters(self.written):
+        """Like the controller: what matters is written at once, mere numbers now and then."""
+        old = self.clock - self._written_at >= _NUMBERS_EVERY and status != self._last_written
+        if old or self._last_written is None or matters(status) != matters(self._last_written):
             self.written = ModelRolloutStatus.model_validate_json(status.model_dump_json(by_alias=True))
+            self._last_written, self._written_at = status, self.clock
         self.live = status
 
     def _do(self, seen: Input, decision: Decision, action: Action, version: int) -> None:
@@ -540,6 +601,8 @@ class World:
                     self._scale(self.deployments[revision], action.replicas)
             case SetRole(revision=revision):
                 self._set_role(self.deployments.get(revision), action)
+            case ReplacePod(revision=revision):
+                self._replace_pod(self.deployments[revision])
             case Delete(revision=revision):
                 self.deployments.pop(revision, None)
             case SetFinalizer():
@@ -569,6 +632,11 @@ class World:
         deployment.pods = deployment.pods[:replicas]
         pod = Pod(self.clock, self.clock + timedelta(seconds=self.startup))
         deployment.pods += [pod] * (replicas - len(deployment.pods))
+
+    def _replace_pod(self, deployment: Deployment) -> None:
+        deployment.pods = [*deployment.pods[1:], Pod(self.clock, self.clock + timedelta(seconds=self.startup))]
+        if not self.bad_node:
+            self.bad_pods.pop(deployment.version, None)
 
     @staticmethod
     def _set_role(deployment: Deployment | None, action: SetRole) -> None:
@@ -631,7 +699,7 @@ class World:
         """Two quiet hours of the stable revision, however young it is."""
         stable = seen.status.stable
         assert stable is not None
-        behaviour = self.behaviour.get(stable.version, Behaviour())
+        behaviour = self._past_of.setdefault(stable.revision, self.behaviour.get(stable.version, Behaviour()))
         found = {}
         for gate in (gate for gate in seen.spec.gates if gate.name in past.gates):
             arm = _exactly(gate, 500.0, behaviour)
@@ -658,45 +726,60 @@ class World:
             return GateMeasurement(problem=Problem(ProblemKind.METRIC_MISSING, "Prometheus knows no such metric"))
         if not self._is_measured(candidate):
             return GateMeasurement(problem=Problem(ProblemKind.CANDIDATE_MISSING, "no series of the candidate"))
+        if gate.report is not None:
+            return GateMeasurement(report=self.reports.get(gate.name, ""), query=gate.name)
+        pods = self._pods(gate, candidate, start, end) if gate.name in plan.per_pod else None
         missing = None if self._is_measured(baseline) else Problem(ProblemKind.BASELINE_MISSING, "no series")
         intervals = []
         while start < end:
             arms = [self._gained(gate, revision, start, start + plan.step) for revision in (candidate, baseline)]
             intervals.append(Interval(start, start + plan.step, arms[0], arms[1]))
             start += plan.step
-        return GateMeasurement(tuple(intervals), problem=missing, query=gate.name)
+        return GateMeasurement(tuple(intervals), problem=missing, query=gate.name, pods=pods)
+
+    def _pods(self, gate: Gate, revision: str, start: datetime, end: datetime) -> dict[str, Arm]:
+        """What each pod did, when all had the same part of the requests."""
+        known = self.deployments[revision]
+        before, after = self._reading(revision, start - self.skew), self._reading(revision, end - self.skew)
+        gained = {name: (after[name] - before[name]) / len(known.pods) for name in after}
+        alone = {0: self.bad_pods[known.version] * gained["total"]} if known.version in self.bad_pods else {}
+        own = self.behaviour.get(known.version, Behaviour()).errors * gained["total"]
+        return {f"{revision}-{n}": _arm(gate, **gained | {"errors": alone.get(n, own)}) for n in range(len(known.pods))}
 
     def _is_measured(self, revision: str) -> bool:
         known = self.deployments.get(revision)
         return known is not None and known.version not in self.unmeasured and revision in self._counters
 
-    def _gained(self, gate: Gate, revision: str, start: datetime, end: datetime) -> Counts | Histogram:
+    def _gained(self, gate: Gate, revision: str, start: datetime, end: datetime) -> Arm:
         before, after = self._reading(revision, start - self.skew), self._reading(revision, end - self.skew)
         return _arm(gate, *(max(0.0, after[name] - before[name]) for name in ("total", "errors", "clicks", "slow")))
 
     def _reading(self, revision: str, at: datetime) -> dict[str, float]:
-        """The counters at an instant, between the known ones on a straight line."""
+        """The counters at an instant, between the known ones on a straight line; rounded, because sums made in other
+        portions differ in their last digits, as counters never do."""
         zero = dict.fromkeys(("total", "errors", "clicks", "slow"), 0.0)
         place = bisect.bisect_left(self._samples, at, key=lambda sample: sample[0])
         if place == 0:
             return zero
         low = self._samples[place - 1]
         if place == len(self._samples):
-            return low[1].get(revision, zero)
+            return {name: round(value, 6) for name, value in low[1].get(revision, zero).items()}
         high = self._samples[place]
         part = (at - low[0]) / (high[0] - low[0])
         below, above = low[1].get(revision, zero), high[1].get(revision, zero)
-        return {name: below[name] + (above[name] - below[name]) * part for name in zero}
+        return {name: round(below[name] + (above[name] - below[name]) * part, 6) for name in zero}
 
 
-def _arm(gate: Gate, total: float, errors: float, clicks: float, slow: float) -> Counts | Histogram:
-    """What a gate sees of so many requests."""
-    if gate.latency is not None:
+def _arm(gate: Gate, total: float, errors: float, clicks: float, slow: float) -> Arm:
+    """What a gate sees of so many requests; a value reads the share of failed ones."""
+    if gate.value is not None:
+        return Reading(errors / total if total else float("nan"))
+    if gate.latency is not None or gate.drift is not None:
         return Histogram((0.1, 0.2, 0.5, float("inf")), (total - 2 * slow, total - slow, total, total))
     assert gate.ratio is not None
     return Counts(total - clicks, total) if gate.ratio.good is not None else Counts(errors, total)
 
 
-def _exactly(gate: Gate, total: float, behaviour: Behaviour) -> Counts | Histogram:
+def _exactly(gate: Gate, total: float, behaviour: Behaviour) -> Arm:
     """What a gate sees of requests that behave without any noise."""
     return _arm(gate, total, *(total * share for share in (behaviour.errors, behaviour.clicks, behaviour.slow)))

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 
 __all__ = [
@@ -84,6 +85,7 @@ SELECTOR_PATTERN: Final = rf"^[a-zA-Z_:][a-zA-Z0-9_:]*([{{] *({_LABEL_MATCHER}( 
 _DURATION_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
+@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> timedelta:
     """Read a GEP-2257 duration such as ``1h30m`` or ``500ms``.
 
@@ -172,6 +174,7 @@ class Limit:
         return sign * (self.factor - other.factor) > 0.0 or sign * (self.offset - other.offset) > 0.0
 
 
+@lru_cache(maxsize=1024)
 def parse_limit(text: str, *, kind: str | None = None) -> Limit:
     """Read a limit; with ``kind`` (ratio, latency, drift, value, report) only one that fits such a gate.
 

@@ -143,6 +143,8 @@ class GateStatus(ApiModel):
     """Hash of the gate's metric, limit and identity."""
     restarted_because: Message = ""
     """Why the evidence was begun anew within this rollout; empty when it was not."""
+    evidence_since: Time | None = None
+    """From when the evidence counts after an edit; all of the rollout's when there was none."""
     checkpoint: str = Field(default="", max_length=2048)
     """The counts so far; opaque."""
 

@@ -14,6 +14,7 @@ from modelrollout.api.enums import Phase, Reason
 from modelrollout.api.grammar import parse_duration
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.engine.model import Action, Event, Input, RevisionView
+from modelrollout.gates.base import GateTest
 
 __all__ = ["Draft", "forget_times_to_come"]
 
@@ -36,6 +37,10 @@ class Draft:
     """Whether a human's promotion is what raises the weight in this call."""
     decision: str = ""
     """UID of the human decision that is being carried out, for the marker on the route."""
+    tests: dict[str, GateTest[Any]] = field(default_factory=dict)
+    """The gates' tests, by name: each is compiled once in a look."""
+    states: dict[str, Any] = field(default_factory=dict)
+    """Their states, by checkpoint: each is read once in a look."""
 
     @property
     def now(self) -> datetime:

@@ -26,19 +26,21 @@ from modelrollout.engine.blindness import (
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.gate_tests import compiled, definition_hash, is_relative
 from modelrollout.engine.looking import (
+    begins_step,
     extended,
     is_judged,
     judged_from,
     lag_of,
     measurement_plan,
+    place_of,
     seconds_until_due,
-    span_of,
+    stay_of,
     warm_from,
 )
 from modelrollout.engine.model import GateMeasurement, Measurement, Plan, Problem, ProblemKind
 from modelrollout.gates.assessment import Assessment
 from modelrollout.gates.base import GateTest
-from modelrollout.gates.evidence import Arm, Counts, Histogram, Interval, Reading
+from modelrollout.gates.evidence import Arm, Counts, Histogram, Interval
 from modelrollout.gates.pods import carried_by_one
 from modelrollout.gates.rate import RateTest
 from modelrollout.gates.report import ReportTest
@@ -123,7 +125,9 @@ def follow_gate_edits(d: Draft) -> None:
             gates.append(known)
             continue
         _record_loosening(d, gate, known)
-        gates.append(known.model_copy(update=_FORGOTTEN | {"definition": definition}))
+        stay = stay_of(d.status.spans)
+        told = {"definition": definition, "evidence_since": stay[0].start if stay else d.now}
+        gates.append(known.model_copy(update=_FORGOTTEN | told))
     if gates != d.status.gates:
         d.set(gates=gates)
 
@@ -212,7 +216,7 @@ def _with_past(d: Draft, look: _Look) -> GateStatus | None:
     """The gate with what the baseline's past teaches, once it was read; None when there is nothing to add."""
     if look.past is None or (look.before is not None and look.before.checkpoint):
         return None
-    test = compiled(look.gate, d.input.spec)
+    test = _test(d, look.gate)
     blank = look.before or _blank(look, Verdict.TOO_EARLY, _NEW)
     if not isinstance(test, RateTest):
         return blank.model_copy(
@@ -235,9 +239,12 @@ def _judged(d: Draft, look: _Look) -> GateStatus:
     gate = look.gate
     if is_relative(gate) and d.status.weight == 100:
         return _without_baseline(d, look)
-    test = compiled(gate, d.input.spec)
+    test = _test(d, gate)
     before = _with_past(d, look) or look.before
-    state, why = _state(test, before)
+    try:
+        state = _state(d, test, before)
+    except ValueError as error:
+        return _read_again(d, look, error)
     state, covered = _folded(d, test, state, look)
     if isinstance(test, ReportTest) and look.seen.report:
         state = test.read(state, look.seen.report)
@@ -248,65 +255,102 @@ def _judged(d: Draft, look: _Look) -> GateStatus:
         assessment = replace(assessment, verdict=Verdict.TOO_EARLY, message=wait, would_have_seen=None)
     status = _gate_status(look, assessment, test.dump(state))
     kept = before or status
-    because = why or kept.restarted_because
+    covered += look.before.covered_seconds if look.before is not None and look.before.checkpoint else 0.0
     return _with_verdict(
         d,
         look.before,
         status.model_copy(
             update={
-                "covered_seconds": round(kept.covered_seconds + covered, 3),
+                "covered_seconds": round(covered, 3),
                 "noise_floor": kept.noise_floor,
                 "noise_known": kept.noise_known,
                 "underpowered": kept.underpowered,
-                "restarted_because": because,
+                "restarted_because": kept.restarted_because,
+                "evidence_since": kept.evidence_since,
                 "pods": _pods(status, look),
             }
         ),
     )
 
 
-def _state(test: GateTest[Any], before: GateStatus | None) -> tuple[Any, str]:
-    """The state that status keeps; a fresh one, and why, where it keeps none that can be read."""
-    if before is None or not before.checkpoint:
-        return test.start(), ""
-    try:
-        return test.load(before.checkpoint), ""
-    except ValueError as error:
-        return test.start(), f"its checkpoint could not be read ({error})"[:1024]
+def _test(d: Draft, gate: Gate) -> GateTest[Any]:
+    if gate.name not in d.tests:
+        d.tests[gate.name] = compiled(gate, d.input.spec)
+    return d.tests[gate.name]
+
+
+def _loaded(d: Draft, test: GateTest[Any], checkpoint: str) -> Any:
+    """The state that a checkpoint holds.
+
+    Raises
+    ------
+    ValueError
+        If it is none of this gate's.
+    """
+    if checkpoint not in d.states:
+        d.states[checkpoint] = test.load(checkpoint)
+    return d.states[checkpoint]
+
+
+def _state(d: Draft, test: GateTest[Any], before: GateStatus | None) -> Any:
+    """The state that status keeps; a fresh one where it keeps none. Errors as :func:`_loaded`."""
+    return test.start() if before is None or not before.checkpoint else _loaded(d, test, before.checkpoint)
+
+
+def _read_again(d: Draft, look: _Look, error: ValueError) -> GateStatus:
+    """A checkpoint that cannot be read (written by another version) costs no evidence: all of it is read again."""
+    text = f"its checkpoint could not be read ({error}); the evidence is read again"
+    return _with_verdict(d, look.before, _blank(look, Verdict.TOO_EARLY, text).model_copy(update={"checkpoint": ""}))
 
 
 def _folded(d: Draft, test: GateTest[Any], state: Any, look: _Look) -> tuple[Any, float]:
-    """The state after the intervals that were read, and for how many seconds of this step there were data."""
-    spans, lag = d.status.spans, lag_of(look.gate)
-    covered, key = 0.0, _key_before(spans, look)
-    step = d.status.step.name if d.status.step is not None else ""
+    """The state after the intervals that were read, and for how many seconds of this stay at this weight there were
+    data.
+
+    What lies outside of the spans or has no data leaves the state as it is, so that the same spans and the same counts
+    always make the same state.
+    """
+    spans, lag, gate = d.status.spans, lag_of(look.gate), look.gate
+    stay = len(spans) - len(stay_of(spans))
+    covered, looks = 0.0, _looks_to_take(spans, look)
+    before = _place_before(spans, look)
     for interval in look.seen.intervals:
-        span = span_of(spans, interval.start)
-        judged = span is not None and is_judged(spans, span, interval.start, lag)
-        if span is not None and key not in (None, (span.step, span.weight)):
+        place = place_of(spans, interval.start)
+        if place is None or not _has_data(interval, gate):
+            continue
+        while looks and looks[0] <= interval.start:
+            state, looks = test.end_hold(state), looks[1:]
+        if begins_step(spans, before, place):
             state = test.begin_step(state)
-        key = key if span is None else (span.step, span.weight)
-        alone = span is not None and span.weight == 100
-        seen = replace(interval, baseline=None, halves=None) if alone else interval
-        state = test.fold(state, seen, judged=judged)
-        if judged and span is not None and span.step == step and _has_data(interval, look.gate):
-            covered += (interval.end - interval.start).total_seconds()
-        if span is not None and span.looked_at == interval.end:
-            state = test.end_hold(state)
+        before = place
+        judged = is_judged(spans, place, interval.start, lag)
+        alone = spans[place].weight == 100
+        state = test.fold(state, replace(interval, baseline=None, halves=None) if alone else interval, judged=judged)
+        covered += (interval.end - interval.start).total_seconds() if judged and place >= stay else 0.0
+    for _ in looks:
+        state = test.end_hold(state)
     return state, covered
 
 
-def _key_before(spans: list[Span], look: _Look) -> tuple[str, int] | None:
-    """Step and weight of what was judged before the first of these intervals."""
-    first = look.seen.intervals[0].start if look.seen.intervals else None
-    earlier = [span for span in spans if first is not None and span.start < first]
-    return (earlier[-1].step, earlier[-1].weight) if earlier else None
+def _looks_to_take(spans: list[Span], look: _Look) -> list[datetime]:
+    """When planned looks were taken after the beginning of what was read."""
+    if not look.seen.intervals:
+        return []
+    begin = look.seen.intervals[0].start
+    return [span.looked_at for span in spans if span.looked_at is not None and span.looked_at > begin]
+
+
+def _place_before(spans: list[Span], look: _Look) -> int:
+    """The place of the span that was judged before what was read; -1 when there was none, or it is forgotten."""
+    known = look.before is not None and look.before.checkpoint
+    if not (known and look.seen.intervals):
+        return -1
+    begin = look.seen.intervals[0].start
+    return max((n for n, span in enumerate(spans) if span.start < begin), default=-1)
 
 
 def _has_data(interval: Interval, gate: Gate) -> bool:
-    if interval.candidate is None or (is_relative(gate) and interval.baseline is None):
-        return False
-    return isinstance(interval.candidate, Reading) or interval.candidate.total > 0.0
+    return interval.candidate is not None and not (is_relative(gate) and interval.baseline is None)
 
 
 def take_planned_look(d: Draft) -> None:
@@ -329,9 +373,9 @@ def take_planned_look(d: Draft) -> None:
 def _looked(d: Draft, gate: Gate, known: GateStatus) -> GateStatus:
     if not known.checkpoint or (is_relative(gate) and d.status.weight == 100):
         return known
-    test = compiled(gate, d.input.spec)
+    test = _test(d, gate)
     try:
-        state = test.end_hold(test.load(known.checkpoint))
+        state = test.end_hold(_loaded(d, test, known.checkpoint))
     except ValueError:
         return known.model_copy(update={"checkpoint": ""})
     found = test.assess(state)
@@ -353,7 +397,7 @@ def _all_gates_together(d: Draft) -> None:
         if gate is None or status.verdict in (Verdict.BREACHED, Verdict.BLIND) or not status.evidence:
             continue
         if gate.kind in ("ratio", "latency"):
-            test = compiled(gate, d.input.spec)
+            test = _test(d, gate)
             assert isinstance(test, RateTest)
             stakes[status.name] = test.alpha ** (1.0 - status.evidence)
     if len(stakes) < 2 or sum(stakes.values()) < 1.0:
@@ -476,32 +520,24 @@ def one_bad_pod(gate: Gate, status: GateStatus, spec: ModelRolloutSpec) -> str:
 
 
 def begun_anew(d: Draft, because: str) -> list[GateStatus]:
-    """Every gate without its evidence, but with what is known of the baseline.
+    """Every gate without its evidence; it begins with what the baseline's past teaches, as at first.
 
     It costs nothing of the budget: a rollback that follows has been preceded by a first breach, whose probability the
     budget bounds already.
     """
-    gates = []
-    for gate in d.input.spec.gates:
-        known = next((one for one in d.status.gates if one.name == gate.name), None)
-        if known is None:
-            continue
-        test = compiled(gate, d.input.spec)
-        kept = _FORGOTTEN | {"message": because[:1024], "restarted_because": because[:1024]}
-        if isinstance(test, RateTest) and known.checkpoint:
-            kept |= {"checkpoint": test.dump(test.again(test.load(known.checkpoint)))}
-        else:
-            kept |= {"checkpoint": test.dump(test.start())}
-        gates.append(known.model_copy(update=kept))
-    return gates
+    told = {"message": because[:1024], "restarted_because": because[:1024], "evidence_since": None}
+    return [gate.model_copy(update=_FORGOTTEN | told) for gate in d.status.gates]
 
 
 def _look_for_catastrophe(d: Draft, look: _Look) -> None:
     if look.gate.on_breach is not OnBreach.ROLLBACK or look.gate.ratio is None:
         return
-    test = compiled(look.gate, d.input.spec)
+    test = _test(d, look.gate)
     assert isinstance(test, RateTest)
-    state, _ = _state(test, look.before)
+    try:
+        state = _state(d, test, look.before)
+    except ValueError:
+        state = test.start()
     rule = d.input.spec.evaluation.catastrophe
     for interval in look.seen.intervals:
         if test.catastrophe(state, interval, share=parse_percent(rule.errors_above), requests=rule.min_requests):

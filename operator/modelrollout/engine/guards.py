@@ -54,10 +54,9 @@ def broken_pods(d: Draft) -> bool:
 
 
 def _note_missing_pods(d: Draft, view: RevisionView) -> datetime | None:
-    """Since when pods are missing; None when none is. Pods that were just asked for are given their time anew, and
-    time without room for them does not count."""
-    missing = view.ready < view.desired
-    since = None if not missing else d.now if view.waiting else d.status.pods_missing_since or d.now
+    """Since when pods are missing; None when none is, or while there is no room for them, which does not count."""
+    missing = view.ready < view.desired and not view.waiting
+    since = d.status.pods_missing_since or d.now if missing else None
     d.set(pods_missing_since=since)
     return since
 
@@ -117,7 +116,9 @@ def _one_pod_is_replaced(d: Draft, breached: GateStatus) -> bool:
     if not pod:
         return False
     message = f"{pod} alone is bad ({breached.pods[pod]} of {breached.name}); it is replaced before that counts"
-    d.set(replaced_pod=pod, spans=[], gates=begun_anew(d, message))
+    step = d.status.step
+    anew = step.model_copy(update={"serving_since": None}) if step is not None else None
+    d.set(replaced_pod=pod, spans=[], step=anew, gates=begun_anew(d, message))
     d.first.append(ReplacePod(d.candidate, pod))
     d.event(Reason.ONE_POD_BAD, message, warning=True)
     d.say(Phase.PROGRESSING, Reason.ONE_POD_BAD, message, "the hold goes on when another pod is ready and warm")

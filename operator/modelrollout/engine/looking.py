@@ -22,14 +22,19 @@ from modelrollout.engine.gate_tests import is_relative
 from modelrollout.engine.model import Input, Past, Plan
 
 __all__ = [
+    "begins_step",
+    "cut_by_retreat",
     "extended",
     "floored",
     "is_judged",
     "judged_from",
+    "known_spans",
     "lag_of",
     "measurement_plan",
+    "place_of",
+    "renamed",
     "seconds_until_due",
-    "span_of",
+    "stay_of",
     "warm_from",
 ]
 
@@ -129,8 +134,7 @@ def _reads_again(i: Input, gate: Gate, known: GateStatus | None) -> datetime | N
         return None
     if known is not None and known.checkpoint:
         return None
-    edited = known is not None and bool(known.restarted_because)
-    spans = [span for span in status.spans if not edited or status.step is None or span.step == status.step.name]
+    spans = known_spans(status.spans, known)
     return spans[0].start if spans else i.now
 
 
@@ -167,22 +171,57 @@ def extended(d: Draft, start: datetime, end: datetime) -> list[Span]:
     if begin >= end:
         return spans
     last = spans[-1] if spans else None
-    same = last is not None and (last.step, last.weight) == (step.name, d.status.weight)
-    if last is not None and same and last.end >= begin:
+    span = Span(step=step.name, weight=d.status.weight, start=begin, end=end)
+    if last is not None and _same_place(last, span) and last.end >= begin:
         return [*spans[:-1], last.model_copy(update={"end": end})]
-    return [*spans, Span(step=step.name, weight=d.status.weight, start=begin, end=end)][-_MOST_SPANS:]
+    return [*spans, span][-_MOST_SPANS:]
 
 
-def span_of(spans: list[Span], start: datetime) -> Span | None:
-    """The span in which an interval that starts then lies."""
-    return next((span for span in reversed(spans) if span.start <= start < span.end), None)
+def known_spans(spans: list[Span], gate: GateStatus | None) -> list[Span]:
+    """The spans whose evidence counts for a gate: after an edit, those that did not begin before."""
+    since = gate.evidence_since if gate is not None else None
+    return [span for span in spans if since is None or span.start >= since]
 
 
-def is_judged(spans: list[Span], span: Span, start: datetime, lag: timedelta) -> bool:
+def stay_of(spans: list[Span]) -> list[Span]:
+    """The last spans without a change of step or weight between them."""
+    stay: list[Span] = []
+    for span in reversed(spans):
+        if not _same_place(span, spans[-1]):
+            break
+        stay.insert(0, span)
+    return stay
+
+
+def begins_step(spans: list[Span], before: int, at: int) -> bool:
+    """Whether step or weight changed between two spans, given by their places; the first one begins nothing."""
+    return 0 <= before < at and any(not _same_place(spans[n], spans[at]) for n in range(before, at))
+
+
+def _same_place(one: Span, other: Span) -> bool:
+    return (one.step, one.weight) == (other.step, other.weight)
+
+
+def cut_by_retreat(spans: list[Span], at: datetime) -> list[Span]:
+    """The spans after a retreat to weight 0: what is judged after it at the same weight is judged anew."""
+    return [*spans, Span(step="start", weight=0, start=at, end=at)][-_MOST_SPANS:] if spans else spans
+
+
+def renamed(spans: list[Span], old: str, new: str) -> list[Span]:
+    """The spans after a step got another name: what was earned in it stays its own."""
+    return [span.model_copy(update={"step": new}) if span.step == old else span for span in spans]
+
+
+def place_of(spans: list[Span], start: datetime) -> int | None:
+    """The place of the span in which an interval that starts then lies."""
+    return next((n for n in reversed(range(len(spans))) if spans[n].start <= start < spans[n].end), None)
+
+
+def is_judged(spans: list[Span], place: int, start: datetime, lag: timedelta) -> bool:
     """Whether an interval of a span is judged by a gate with late labels: a lag after the weight last changed."""
-    began = span.start
-    for one in reversed([one for one in spans if one.start < span.start]):
-        if one.weight != span.weight:
+    began = spans[place].start
+    for one in reversed(spans[:place]):
+        if one.weight != spans[place].weight:
             break
         began = one.start
     return start >= began + lag

@@ -11,6 +11,7 @@ from modelrollout.api.grammar import format_duration
 from modelrollout.api.status import Failed, HistoryEntry, StepStatus
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import judged_anew, requests_seen
+from modelrollout.engine.looking import cut_by_retreat
 from modelrollout.engine.model import RouteState, SetFinalizer
 
 __all__ = [
@@ -92,6 +93,7 @@ def retreat(d: Draft, reason: Reason, message: str) -> None:
     d.set(
         step=StepStatus(number=0, of=len(d.input.spec.steps), name="start", since=d.now),
         evaluated_at=None,
+        spans=cut_by_retreat(d.status.spans, d.now),
         gates=judged_anew(d, 0),
         blind=blind,
     )

@@ -19,7 +19,7 @@ from modelrollout.engine import rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import PASSING, judged_anew, split_is_off, take_planned_look
 from modelrollout.engine.guards import gate_breached
-from modelrollout.engine.looking import floored, warm_from
+from modelrollout.engine.looking import floored, renamed, warm_from
 from modelrollout.engine.model import RouteState
 from modelrollout.engine.promotion import promote
 from modelrollout.engine.raising import (
@@ -143,6 +143,8 @@ def _follow_edits(d: Draft) -> None:
     else:
         number = max((n for n, one in enumerate(steps, 1) if one.weight <= max(d.status.weight, 1)), default=1)
     chosen = steps[number - 1]
+    if chosen.title != step.name:
+        d.set(spans=renamed(d.status.spans, step.name, chosen.title))
     d.set(
         step=step.model_copy(
             update={

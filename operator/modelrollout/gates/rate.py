@@ -19,7 +19,7 @@ import numpy as np
 
 from modelrollout.api.enums import Verdict
 from modelrollout.api.grammar import Limit
-from modelrollout.gates import eprocess, lessons, noise, sequential, words
+from modelrollout.gates import eprocess, noise, sequential, words
 from modelrollout.gates.assessment import Assessment
 from modelrollout.gates.catastrophe import catastrophic
 from modelrollout.gates.eprocess import Line
@@ -175,14 +175,6 @@ class RateTest:
     def end_hold(self, state: RateState) -> RateState:
         """The step's hold is over: take the planned look."""
         return replace(state, counts=sequential.look(state.counts, self.design))
-
-    def again(self, state: RateState) -> RateState:
-        """A state before the first interval that keeps what is known of the baseline."""
-        floor, split = (float(value) for value in state.counts.floor[0])
-        past = None if split == 0.0 else floor
-        requests, bad = float(state.counts.memory[0, 0]), float(state.counts.memory[0, 1])
-        fresh = sequential.start(1, floor=past, split=split == lessons.SPLIT, requests=requests, bad=bad)
-        return RateState(fresh, memory=state.memory)
 
     def baseline_share(self, state: RateState) -> float:
         """The baseline's share of bad events, as it is known."""
