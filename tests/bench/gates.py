@@ -279,6 +279,7 @@ def _other_nulls() -> list[Scenario]:
         Scenario("three gates, wandering, on the limit", gates=3, times=1.2, kind="wandering", requests=1000.0),
         replace(ramp, name=ramp.name + ", three gates, wandering", gates=3, kind="wandering"),
         Scenario("clumps of 5, half and half", clump=5, shares=(0.5,)),
+        Scenario("clumps of 5, a tenth", clump=5),
         Scenario("clumps of 5, a tenth, on the limit", clump=5, times=1.2),
         Scenario("clumps of 5, a tenth, on the limit, 1000/s", 1000.0, clump=5, times=1.2),
     ]

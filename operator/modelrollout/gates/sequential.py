@@ -262,7 +262,10 @@ def seal(state: State, design: Design, where: Mask | None = None) -> State:
 
 
 def look(state: State, design: Design, where: Mask | None = None) -> State:
-    """Take the planned look at the end of a step."""
+    """Take the planned look at the end of a step.
+
+    It rests on a variance that is known, so it is not taken where there is no history.
+    """
     if design.look_alpha <= 0.0:
         return state
     wanted = NormalDist().inv_cdf(1.0 - design.look_alpha)
@@ -270,7 +273,7 @@ def look(state: State, design: Design, where: Mask | None = None) -> State:
         z = state.sums[:, 3] / np.sqrt(state.sums[:, 4])
         if design.guard:
             z = np.minimum(z, state.sums[:, 0] / np.sqrt(state.sums[:, 1]))
-    found = (z >= wanted) & (state.sums[:, 2] >= _FEWEST_EVENTS_FOR_LOOK)
+    found = (z >= wanted) & (state.sums[:, 2] >= _FEWEST_EVENTS_FOR_LOOK) & (state.floor[:, 1] > 0.0)
     if where is not None:
         found &= where
     looked = state.copy()

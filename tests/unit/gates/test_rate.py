@@ -58,7 +58,7 @@ def test_detail_33_no_harm_seen_never_comes_without_its_number() -> None:
     assert found.verdict is Verdict.NO_HARM_SEEN
     assert "no harm seen, would have seen ≥" in found.message and found.message.endswith("%")
     assert found.would_have_seen is not None and found.would_have_seen > 0.0
-    assert (found.value, found.baseline) == (pytest.approx(0.01), pytest.approx(0.01))
+    assert found.value == pytest.approx(0.01) and found.baseline == pytest.approx(0.01)
     assert (found.samples, found.baseline_samples) == (2000, 18000)
 
 

@@ -334,6 +334,12 @@ def test_looks_at_good_candidates_are_hardly_ever_wrong() -> None:
     assert (sequential.look(state, design).beyond > 0.0).mean() <= 0.075
 
 
+def test_without_history_no_look_is_taken() -> None:
+    design = Design(_ERRORS, 1e-9, look_alpha=0.05)
+    state, _ = _run(design, _arms(14, 20, 60, 750.0, 0.1, 0.01, 4.0), floor=None)
+    assert (sequential.look(state, design).beyond == 0.0).all()
+
+
 def test_a_look_needs_events() -> None:
     design = Design(_ERRORS, 1e-9, look_alpha=0.05)
     state, _ = _run(design, _arms(13, 200, 10, 75.0, 0.1, 0.001, 8.0), rate=0.001)
