@@ -336,8 +336,10 @@ def test_looks_at_good_candidates_are_hardly_ever_wrong() -> None:
 
 def test_without_history_no_look_is_taken() -> None:
     design = Design(_ERRORS, 1e-9, look_alpha=0.05)
-    state, _ = _run(design, _arms(14, 20, 60, 750.0, 0.1, 0.01, 4.0), floor=None)
-    assert (sequential.look(state, design).beyond == 0.0).all()
+    arms = _arms(14, 50, 40, 750.0, 0.1, 0.01, 2.5)
+    known, unknown = (_run(design, arms, floor=floor)[0] for floor in (0.0, None))
+    assert (sequential.look(known, design).beyond > 0.0).mean() > 0.9
+    assert (sequential.look(unknown, design).beyond == 0.0).all()
 
 
 def test_a_look_needs_events() -> None:
