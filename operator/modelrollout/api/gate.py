@@ -253,7 +253,8 @@ class Gate(ApiModel):
     has no samples: see `for`."""
     must_see: LimitText | None = None
     """For a ratio or a latency: a candidate as bad as this must be sure to be noticed before a step may end without
-    proof, like "90% of baseline" for a click-through rate or "baseline + 2pp" for errors. It lies beyond the limit."""
+    proof, like "90% of baseline" for a click-through rate or "baseline + 2pp" for errors. It lies beyond the limit.
+    Without it, a candidate as bad as can be must be."""
     looks: Looks | None = Field(default=None, alias="for")
     """For `value`: so many of the last looks must be beyond the limit before it is a breach; "3 of 5" when absent. A
     look without a number counts for nothing."""

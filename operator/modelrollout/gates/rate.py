@@ -180,6 +180,10 @@ class RateTest:
         """The baseline's share of bad events, as it is known."""
         return self._baseline_share(state.counts)
 
+    def noise_floor(self, state: RateState) -> float:
+        """κ²·Δt in seconds, as it is believed."""
+        return float(sequential.floor_of(state.counts, self.design)[0])
+
     def catastrophe(self, state: RateState, interval: Interval, *, share: float, requests: int) -> bool:
         """Whether one interval alone is reason to roll back; only for ratios of bad events."""
         ours, theirs = interval.candidate, interval.baseline or Counts(0.0, 0.0)
@@ -329,7 +333,7 @@ class RateTest:
 
     def _unseen(self, seen: float | None, base: float) -> str:
         if self.must_see is None:
-            return ""
+            return "" if seen is not None else f"{self.name} could not have seen any harm yet"
         wanted = self._line(self.must_see).at(base) if self.quantile is None else 1.0
         if seen is not None and seen <= wanted:
             return ""

@@ -546,8 +546,7 @@ class _GateRuns:
         held = few | leans | self._shared
         if self.bound.counted.waits_for_proof:
             held |= ~self._proven
-        if self.test.must_see is not None:
-            held |= self._unseen(where & ~held)
+        held |= self._unseen(where & ~held & ~self._proven)
         return np.asarray(held & ~(alone & self.design.line.relative))
 
     @property
@@ -563,7 +562,8 @@ class _GateRuns:
         return np.asarray(proven & (self.log_breach <= _UNLATCH))
 
     def _unseen(self, where: Mask) -> Mask:
-        """Where a candidate as bad as ``mustSee`` would not have been noticed for sure."""
+        """Where a candidate as bad as ``mustSee`` (without one: as bad as can be) would not have been noticed for
+        sure."""
         unseen = np.zeros_like(where)
         floor = sequential.floor_of(self.state, self.design) / self.test.seconds
         for i in np.flatnonzero(where):
