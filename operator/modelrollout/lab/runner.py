@@ -410,7 +410,9 @@ class _Going:
             gate=self.gate,
             step=self.step,
             exposed=self.exposed,
-            gates=tuple(gate.results() for gate in self.gates),
+            gates=tuple(
+                gate.results((self.cause == Cause.CATASTROPHE) & (self.gate == i)) for i, gate in enumerate(self.gates)
+            ),
             trace=self.trace,
             counts=tuple(np.stack(kept, axis=2) for kept in self._kept if kept),
         )
@@ -578,9 +580,10 @@ class _GateRuns:
         worth = np.where(nb > 0.0, nc, 0.0)
         return np.stack([nc, xc, worth, worth * xb / np.maximum(nb, 1.0)])
 
-    def results(self) -> GateResults:
-        """What the gate says now."""
-        nc, xc, worth, bad = self._past + self._weighted()
+    def results(self, felled: Mask) -> GateResults:
+        """What the gate says now; where one interval alone ``felled`` the candidate before it was judged, that one."""
+        counts = self._past + self._weighted()
+        nc, xc, worth, bad = np.where(felled & (counts[0] <= 0.0), self.last, counts)
         with np.errstate(divide="ignore", invalid="ignore"):
             value, baseline = xc / nc, bad / worth
         if self.test.good:
@@ -589,7 +592,7 @@ class _GateRuns:
         if self.design.line.relative:
             few |= worth <= 0.0
         verdict = np.select(
-            [self.broken | self._shared, nc <= 0.0, few, self._proven],
+            [self.broken | self._shared | felled, nc <= 0.0, few, self._proven],
             [Verdict.BREACHED, Verdict.BLIND, Verdict.TOO_EARLY, Verdict.PROVEN],
             Verdict.NO_HARM_SEEN,
         ).astype(object)
