@@ -292,7 +292,9 @@ def _other_nulls() -> list[Scenario]:
             ]
     for kind in ("even", "bursty", "wandering", "daily"):
         day = Scenario(f"24 h, {kind}, 50/s", kind=kind, looks=5760)
-        found += [day, replace(day, name=day.name + ", on the limit", times=1.2)]
+        found.append(day)
+        if kind != "daily":  # a fifth more than a rate that rises is beyond the limit by day
+            found.append(replace(day, name=day.name + ", on the limit", times=1.2))
     return found
 
 
@@ -343,8 +345,9 @@ def _table(scenarios: list[Scenario], runs: int, only: str) -> None:
     print("| scenario | rolled back % | of these by the look | median minutes | proven % |\n|---|---|---|---|---|")
     for scenario in scenarios:
         if only in scenario.name:
-            found = run(scenario, runs if scenario.looks < 1000 else min(runs, 500))
-            error = math.sqrt(found.broken * (1.0 - found.broken) / runs)
+            count = runs if scenario.looks < 1000 else min(runs, 500)
+            found = run(scenario, count)
+            error = math.sqrt(found.broken * (1.0 - found.broken) / count)
             cells = f"{100 * found.broken:.1f} ± {100 * error:.1f} | {100 * found.by_look:.1f} | {found.minutes:.2f}"
             print(f"| {scenario.name} | {cells} | {100 * found.proven:.0f} |", flush=True)
 

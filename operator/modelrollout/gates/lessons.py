@@ -99,7 +99,7 @@ def believed(lessons: Lessons, history: Array, kind: Array, seconds: float) -> A
         grown = np.where(pairs[:, 2] < _FEWEST_LONG, np.fmin(np.square(four) / one, 4.0 * four), 0.0)
         longer = np.fmin(np.square(sixteen) / four, 4.0 * sixteen)
         known = np.fmax(np.maximum(np.maximum(one, four), sixteen), np.fmax(grown, longer))
-    doubt = min(noise.UNKNOWN, noise.UNKNOWN_IN_ONE * seconds) * _FADING / (_FADING + pairs[:, 0])
+    doubt = noise.unknown(seconds) * _FADING / (_FADING + pairs[:, 0])
     shown = known * seconds + doubt
     series = np.where(part < 0.5, np.minimum(history * part, shown), history)
     return np.asarray(np.where(kind == SPLIT, history, np.where(kind == SERIES, series, shown)))

@@ -26,7 +26,7 @@ import numpy as np
 
 from modelrollout.gates.eprocess import Array
 
-__all__ = ["UNKNOWN", "between_halves", "dispersion", "within_series"]
+__all__ = ["UNKNOWN", "between_halves", "dispersion", "unknown", "within_series"]
 
 UNKNOWN: Final = 9.0
 """κ²·Δt in seconds that is assumed, to begin with, of a service of which nothing is known: a coefficient of variation
@@ -36,6 +36,11 @@ UNKNOWN_IN_ONE: Final = 0.6
 _BATCHES: Final = (1, 4, 16, 64)
 _FEWEST: Final = 6
 _SIGNIFICANT: Final = 2.0
+
+
+def unknown(seconds: float) -> float:
+    """κ²·Δt in seconds that is assumed, to begin with, of a service of which nothing is known."""
+    return min(UNKNOWN, UNKNOWN_IN_ONE * seconds)
 
 
 def dispersion(requests: Array, events: Array | float, share: Array | float, floor: Array | float) -> Array:

@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from modelrollout.gates import eprocess
+from modelrollout.gates import eprocess, noise
 from modelrollout.gates.eprocess import BETS, Array, Line
 from modelrollout.gates.lessons import SERIES, SPLIT, Lessons, believed, blank, learn
 
@@ -383,7 +383,7 @@ def _judge(state: State, design: Design) -> State:
     if not line.relative:
         expected = np.full_like(share, line.at(0.0))
         expected_burst = _burst(expected, floor, design.good)
-    shifts = _bets(state, design, share, burst)
+    shifts = _bets(state, design, share, floor)
     mass = _stake(state, design)
     judged.table[:, _JUDGED] += pending[:, 5]
     judged.table[:, _SPENT] += mass
@@ -468,13 +468,19 @@ def _sum_up(state: State, design: Design, floor: Array) -> None:
     state.table[:, _SUMS_AND_STEP] += np.array((events, distance, weight, nc, xc, nb, xb, distance, weight, age)).T
 
 
-def _bets(state: State, design: Design, share: Array, burst: Array) -> Array:
-    """The bets, made once: around the smallest excess that the rollout can see at the traffic of its first interval."""
+def _bets(state: State, design: Design, share: Array, floor: Array) -> Array:
+    """The bets, made once: around the smallest excess that the rollout can see at the traffic of its first interval.
+
+    A floor from a series may be that of shocks to both arms, which the rollout will take out again: small bets are
+    kept for that.
+    """
     made = state.shifts[:, 0] > 0.0
     if _all(made):
         return state.shifts
     nc, nb, age = state.pending[:, 0], np.maximum(state.pending[:, 3], 1.0), np.maximum(state.pending[:, 5], 1.0)
     base = np.clip(design.line.factor * share + design.line.offset, 1e-6, 1.0 - 1e-6)
+    small = np.minimum(floor, noise.unknown(design.seconds) / design.seconds)
+    burst = _burst(share, np.where(state.floor[:, 1] == SPLIT, floor, small), design.good)
     planned = np.maximum(nc / age * design.horizon, 1.0)
     nats = 2.0 * (math.log(1.0 / design.alpha) + _NATS_PLANNED) / planned
     spread_b = design.line.factor**2 * nc / nb * share * (1.0 - share) * (1.0 + nb * burst)
