@@ -19,6 +19,7 @@ __all__ = ["LABELS_WITHIN", "LIMIT_SECONDS", "OF_BASELINE", "QUANTILE", "Story"]
 _START_SECONDS: Final = 60.0
 _RELEASE_SECONDS: Final = 120.0
 _OUTAGE_SECONDS: Final = 8.0
+_PAST_SECONDS: Final = 65.0
 QUANTILE: Final = 0.95
 LIMIT_SECONDS: Final = "0.2"
 OF_BASELINE: Final = 0.9
@@ -76,6 +77,15 @@ class Story:
         rollout = release.until(_promoted(GOOD), "promoted", _RELEASE_SECONDS)
         self._tell_of_cold_start(rollout["status"]["stable"]["revision"])
         self._note(release, promoted=True, seen="no harm")
+        self._past()
+
+    def _past(self) -> None:
+        """Time for the stable version to show how much its metrics vary by themselves: 60 intervals at least."""
+        begin = time.time()
+        self._screen.event("it serves alone for a minute: from that the next releases know how noisy its metrics are")
+        while seconds_since(begin) < _PAST_SECONDS:
+            self._stage.require_operator()
+            self._stage.recorder.wait(_PAST_SECONDS - seconds_since(begin))
 
     def _tell_of_cold_start(self, revision: str) -> None:
         """How much there was to hold against the good version, had its warm-up been judged."""
@@ -179,9 +189,8 @@ class Story:
         self._screen.say(_FOOTNOTE)
         self._screen.say(
             "The holds were compressed to seconds and the differences are large. Real traffic needs a plan: how long "
-            "each hold must be to show the harm that matters, at your requests per second. A `plan` command that "
-            "computes it is not part of this version; docs/semantics.md says what decides it, and every verdict says "
-            "what it would have seen."
+            "each hold must be to show the harm that matters, at your requests per second. `modelrollout plan FILE` "
+            "computes it."
         )
 
 
