@@ -91,7 +91,7 @@ def _encode(raw: bytes) -> str:
     """Base85 (RFC 1924), as :func:`base64.b85encode` writes it, of whole words of four bytes: in arrays, because this
     is done at every look."""
     digits = np.frombuffer(raw, dtype=">u4")[:, None].astype(np.int64) // _PLACES % 85
-    return _ALPHABET[digits].tobytes().decode("ascii")
+    return str(_ALPHABET[digits].tobytes(), "ascii")
 
 
 def _decode(text: str) -> bytes:
