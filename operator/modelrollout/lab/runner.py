@@ -24,6 +24,7 @@ from modelrollout.gates.eprocess import Array
 from modelrollout.gates.rate import RateTest
 from modelrollout.gates.sequential import Mask
 from modelrollout.lab.columns import BASELINE, CANDIDATE, Ints, Recording
+from modelrollout.lab.moves import moves
 from modelrollout.lab.past import first_state, quantiles, slower, taught
 from modelrollout.lab.policy import Bound, Buckets, Policy
 
@@ -86,6 +87,11 @@ class Source(Protocol):
         """What came before the candidate's first interval."""
         ...
 
+    @property
+    def moved(self) -> Mask:
+        """Where another split began with this interval although the policy did not ask for it, shape (runs,)."""
+        ...
+
     def advance(self, share: Array) -> None:
         """Go to the next interval, in which the candidate has these shares of the traffic, shape (runs,)."""
         ...
@@ -110,6 +116,19 @@ class Replay:
         self.runs, self.interval, self.columns = recording.runs, recording.interval, recording.columns
         self._at = -1
         self._cache: dict[tuple[str, ...], list[Array]] = {}
+        self._moves = self._find_moves()
+
+    def _find_moves(self) -> Mask:
+        """Where the recorded split changed, by the column with the most events; shape (runs, T)."""
+        totals = {name: self._recording.counts(BASELINE, [name])[0] for name in self.columns}
+        busiest = max(totals, key=lambda name: float(np.nansum(totals[name])))
+        ours = self._recording.counts(CANDIDATE, [busiest])[0]
+        return np.stack([moves(one, other) for one, other in zip(ours, totals[busiest], strict=True)])
+
+    @property
+    def moved(self) -> Mask:
+        """See :class:`Source`."""
+        return self._moves[:, self._at]
 
     def advance(self, share: Array) -> None:
         """See :class:`Source`."""
@@ -258,6 +277,8 @@ class _Going:
         self.holds = np.array([step.hold for step in policy.steps])
         self.step: Ints = np.zeros(runs, dtype=np.int64)
         self.age, self.held, self.waited = np.zeros(runs), np.zeros(runs), np.zeros(runs)
+        self.settled = np.full(runs, np.inf)
+        """Seconds since the split changed without the policy's doing."""
         self.looked, self.paused = np.zeros(runs, dtype=np.bool_), np.zeros(runs, dtype=np.bool_)
         self.ended, self.promoted = np.zeros(runs, dtype=np.bool_), np.zeros(runs, dtype=np.bool_)
         self.at, self.exposed = np.full(runs, np.nan), np.zeros(runs)
@@ -274,7 +295,8 @@ class _Going:
         alive = ~self.ended
         self.source.advance(share)
         self._say_step(at, alive)
-        since = self.age * self.source.interval
+        self._note_moves(at)
+        since = np.minimum(self.age * self.source.interval, self.settled)
         warm = alive & (since >= self.policy.warmup - _EPSILON)
         data = np.ones_like(alive)
         for gate in self.gates:
@@ -288,10 +310,22 @@ class _Going:
             gate.look(over)
         self.looked |= over
         self.age += 1.0
+        self.settled += self.source.interval
         self.intervals += alive
         self._trace(at, alive, share)
         self._roll_back(at, alive)
         self._go_up(at, ~self.ended & self.looked & data)
+
+    def _note_moves(self, at: float) -> None:
+        """What is recorded took another split: counts of different splits are never mixed."""
+        moved = self.source.moved & ~self.ended
+        if not moved.any():
+            return
+        self.settled[moved] = 0.0
+        for gate in self.gates:
+            gate.begin_step(moved)
+        if self.traced and moved[0]:
+            self.trace.events.append(Event(at, "the recorded split changes; warm-up and late labels are waited for"))
 
     def _requests(self) -> Array:
         if not self.gates:

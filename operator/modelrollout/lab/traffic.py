@@ -52,6 +52,7 @@ class Traffic:
         self.history: Recording | None = self._history()
         self._slot = -1
         self._now: dict[str, dict[str, Array]] = {}
+        self.moved = np.zeros(runs, dtype=np.bool_)
 
     def advance(self, share: Array) -> None:
         """Draw the next interval with these shares of the candidate."""
