@@ -24,6 +24,7 @@ from modelrollout.engine.blindness import (
     without_unneeded_problem,
 )
 from modelrollout.engine.draft import Draft
+from modelrollout.engine.foresight import Traffic, cannot_see, traffic_of
 from modelrollout.engine.gate_tests import compiled, definition_hash, is_relative
 from modelrollout.engine.looking import (
     begins_step,
@@ -74,6 +75,7 @@ _FORGOTTEN: Final = {
     "covered_seconds": 0.0,
     "evidence": None,
     "pods": {},
+    "underpowered": "",
     "shared": False,
     "leaning": False,
     "unseen": "",
@@ -177,7 +179,7 @@ def take_evidence(d: Draft) -> None:
         look = _Look(gate, known.get(gate.name), measurement.gates.get(gate.name, _NOT_READ), past, room)
         status, problem, sure = _weigh(d, look, down, serving=serving)
         gates.append(status)
-        unsure = unsure or not sure
+        unsure = unsure or (gate.required and not sure)
         if problem is not None and gate.required:
             problems.append((problem.reason, problem.message if down else f"{gate.name}: {problem.message}"))
     d.set(gates=gates)
@@ -191,25 +193,39 @@ def take_evidence(d: Draft) -> None:
 
 def _weigh(d: Draft, look: _Look, down: Problem | None, *, serving: bool) -> tuple[GateStatus, Problem | None, bool]:
     """One gate: its status, a problem that makes it blind, and whether it was really seen."""
-    gate = look.gate
-    seen = without_unneeded_problem(d, gate, look.seen)
-    look = replace(look, seen=seen)
-    if seen.interval is not None and d.status.weight > 0:
-        _look_for_catastrophe(d, look)
-    problem = down or lasting(d, gate, seen.problem)
-    if problem is not None:
-        return _blind(d, look, problem), problem, False
+    look = replace(look, seen=without_unneeded_problem(d, look.gate, look.seen))
+    try:
+        problem = down or lasting(d, look.gate, look.seen.problem) or _unreadable_report(d, look)
+        if look.seen.interval is not None and d.status.weight > 0:
+            _look_for_catastrophe(d, look)
+        if problem is None:
+            status, sure = _measured(d, look, serving=serving)
+            return status, None, sure
+    except (ValueError, TypeError) as error:
+        problem = Problem(ProblemKind.MISCONFIGURED, str(error))
+    return _blind(d, look, problem), problem, False
+
+
+def _measured(d: Draft, look: _Look, *, serving: bool) -> tuple[GateStatus, bool]:
+    """The status of a gate that has no lasting problem, and whether it was really seen."""
+    gate, seen = look.gate, look.seen
     if seen.problem is not None or not serving:
         status = _early(d, replace(look, before=_with_past(d, look) or look.before))
-        return status, None, not no_baseline_yet(d, gate, seen.problem)
+        return status, not no_baseline_yet(d, gate, seen.problem)
     unread = look.before is None and seen.interval is None and not seen.report
-    if unread:
-        return _early(d, look), None, False
+    return (_early(d, look), False) if unread else (_judged(d, look), True)
+
+
+def _unreadable_report(d: Draft, look: _Look) -> Problem | None:
+    """What is wrong with the report, also before there is any traffic."""
+    test = _test(d, look.gate) if look.seen.report else None
+    if not isinstance(test, ReportTest):
+        return None
     try:
-        return _judged(d, look), None, True
-    except (ValueError, TypeError) as error:
-        misconfigured = Problem(ProblemKind.MISCONFIGURED, str(error))
-        return _blind(d, look, misconfigured), misconfigured, False
+        test.read(test.start(), look.seen.report)
+    except ValueError as error:
+        return Problem(ProblemKind.MISCONFIGURED, str(error))
+    return None
 
 
 def _with_past(d: Draft, look: _Look) -> GateStatus | None:
@@ -217,21 +233,41 @@ def _with_past(d: Draft, look: _Look) -> GateStatus | None:
     if look.past is None or (look.before is not None and look.before.checkpoint):
         return None
     test = _test(d, look.gate)
+    assert isinstance(test, RateTest), "only of gates over counts the past is asked for"
     blank = look.before or _blank(look, Verdict.TOO_EARLY, _NEW)
-    if not isinstance(test, RateTest):
-        return blank.model_copy(
-            update={"checkpoint": test.dump(test.start()), "definition": definition_hash(look.gate)}
-        )
     history = test.learn(look.past)
     test = replace(test, history=history)
+    state = test.start()
+    found = traffic_of(look.past, test.baseline_share(state), test.noise_floor(state))
     return blank.model_copy(
         update={
-            "checkpoint": test.dump(test.start()),
+            "checkpoint": test.dump(state),
+            "underpowered": blank.underpowered or _underpowered(d, look, test, found),
             "noise_floor": _rounded(history.floor),
             "noise_known": history.floor is not None,
             "says": look.gate.limit.text,
         }
     )
+
+
+def _underpowered(d: Draft, look: _Look, test: RateTest, found: Traffic | None) -> str:
+    """What the gate will not see, told once."""
+    text = "" if found is None else cannot_see(look.gate, test, d.input.spec, found)
+    if text:
+        d.event(Reason.GATE_UNDERPOWERED, f"{look.gate.name}: {text}", warning=True)
+    return text[: look.room]
+
+
+def _underpowered_here(d: Draft, look: _Look, test: GateTest[Any], state: Any, status: GateStatus) -> str:
+    """The same without history, from the step's own counts, when it first has enough of them."""
+    before = look.before
+    known = before is not None and (before.noise_known or before.underpowered or before.verdict in PASSING)
+    step = d.status.step
+    if known or status.verdict not in PASSING or not isinstance(test, RateTest) or step is None:
+        return before.underpowered if before is not None else ""
+    seconds = max(sum((span.end - span.start).total_seconds() for span in stay_of(d.status.spans)), d.interval)
+    rate = (status.samples + status.baseline_samples) / seconds
+    return _underpowered(d, look, test, Traffic(rate, test.baseline_share(state), test.noise_floor(state)))
 
 
 def _judged(d: Draft, look: _Look) -> GateStatus:
@@ -264,7 +300,7 @@ def _judged(d: Draft, look: _Look) -> GateStatus:
                 "covered_seconds": round(covered, 3),
                 "noise_floor": kept.noise_floor,
                 "noise_known": kept.noise_known,
-                "underpowered": kept.underpowered,
+                "underpowered": _underpowered_here(d, replace(look, before=before), test, state, status),
                 "restarted_because": kept.restarted_because,
                 "evidence_since": kept.evidence_since,
                 "pods": _pods(status, look),

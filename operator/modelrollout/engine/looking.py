@@ -120,7 +120,7 @@ def measurement_plan(i: Input, *, delay: float) -> Plan | None:
     starts, unread = {}, set()
     for gate in i.spec.gates:
         again = _reads_again(i, gate, known.get(gate.name))
-        if again is not None:
+        if again is not None and gate.kind in ("ratio", "latency"):
             unread.add(gate.name)
         starts[gate.name] = min(again or since, since)
     suspicious = frozenset(name for name, gate in known.items() if gate.evidence and gate.evidence >= _SUSPICIOUS)

@@ -106,7 +106,8 @@ def _gates_passing(d: Draft) -> Condition:
     if early or not gates:
         message = f"{early[0].name}: {early[0].message}" if early else "nothing has been judged"
         return _condition(d, ConditionType.GATES_PASSING, "Unknown", Reason.TOO_EARLY, message)
-    return _condition(d, ConditionType.GATES_PASSING, "True", Reason.GATES_PASSING, "every gate holds")
+    weak = next((f"; but {gate.name}: {gate.underpowered}" for gate in gates if gate.underpowered), "")
+    return _condition(d, ConditionType.GATES_PASSING, "True", Reason.GATES_PASSING, f"every gate holds{weak}")
 
 
 def _metrics_available(d: Draft) -> Condition:

@@ -13,11 +13,12 @@ from typing import Final
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import AdvanceOn, Gate, OnBreach, OnUndecided
 from modelrollout.api.grammar import format_duration
-from modelrollout.api.rollout import Mode, OnBlind, Step
+from modelrollout.api.rollout import Mode, OnBlind
 from modelrollout.api.status import GateStatus, Pause, StepStatus
 from modelrollout.engine import rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import PASSING, judged_anew, split_is_off, take_planned_look
+from modelrollout.engine.foresight import weight_of
 from modelrollout.engine.guards import gate_breached
 from modelrollout.engine.looking import floored, renamed, warm_from
 from modelrollout.engine.model import RouteState
@@ -34,7 +35,7 @@ from modelrollout.engine.raising import (
     wait_for_route,
 )
 
-__all__ = ["hold_step", "start", "weight_of"]
+__all__ = ["hold_step", "start"]
 
 
 _SOON_SECONDS: Final = 900.0
@@ -42,15 +43,10 @@ _COVERAGE: Final = 0.9
 _STAGGER: Final = 0.2
 
 
-def weight_of(d: Draft, step: Step) -> int:
-    """The weight that a step gives: in the last one the baseline keeps what ``baselineHoldback`` says."""
-    return 100 - (d.input.spec.baseline_holdback or 0) if step.weight == 100 else step.weight
-
-
 def start(d: Draft) -> None:
     """At weight 0: pods, the backend in the route, and eyes open; then the first step."""
     steps = d.input.spec.steps
-    if not ready_for(d, weight_of(d, steps[0])):
+    if not ready_for(d, weight_of(d.input.spec, steps[0])):
         return
     if not in_route(d):
         wait_for_route(d)
@@ -67,11 +63,11 @@ def _enter(d: Draft, number: int) -> None:
             number=number,
             of=len(d.input.spec.steps),
             name=step.title,
-            weight=weight_of(d, step),
+            weight=weight_of(d.input.spec, step),
             since=d.now,
             hold_seconds=d.seconds(step.hold),
         ),
-        gates=judged_anew(d, weight_of(d, step)),
+        gates=judged_anew(d, weight_of(d.input.spec, step)),
         phase=Phase.PROGRESSING,
     )
 
@@ -151,7 +147,7 @@ def _follow_edits(d: Draft) -> None:
                 "number": number,
                 "of": len(steps),
                 "name": chosen.title,
-                "weight": weight_of(d, chosen),
+                "weight": weight_of(d.input.spec, chosen),
                 "hold_seconds": d.seconds(chosen.hold),
             }
         )
@@ -184,7 +180,10 @@ def _step_back(d: Draft, gate: GateStatus) -> bool:
     that both depend on. Back to the weight before, and a human decides."""
     step = d.status.step
     assert step is not None
-    before = max((weight_of(d, one) for one in d.input.spec.steps if weight_of(d, one) < d.status.weight), default=0)
+    before = max(
+        (weight_of(d.input.spec, one) for one in d.input.spec.steps if weight_of(d.input.spec, one) < d.status.weight),
+        default=0,
+    )
     soon = step.serving_since is not None and d.since(step.serving_since) <= _SOON_SECONDS
     fresh = gate.since is not None and step.serving_since is not None and gate.since >= step.serving_since
     if not (before and soon and fresh and step.number > 1) or d.input.spec.mode is not Mode.ENFORCE:
@@ -193,7 +192,7 @@ def _step_back(d: Draft, gate: GateStatus) -> bool:
         f"{gate.name} is beyond its limit in both revisions since the raise to {d.status.weight} %: {gate.message}; "
         f"back to {before} %"
     )
-    number = next(n for n, one in enumerate(d.input.spec.steps, 1) if weight_of(d, one) == before)
+    number = next(n for n, one in enumerate(d.input.spec.steps, 1) if weight_of(d.input.spec, one) == before)
     chosen = d.input.spec.steps[number - 1]
     d.set(
         weight=before,
@@ -309,7 +308,7 @@ def _left(step: StepStatus) -> str:
 
 
 def _what_comes(d: Draft, step: StepStatus) -> str:
-    after = weight_of(d, d.input.spec.steps[step.number]) if step.number < step.of else None
+    after = weight_of(d.input.spec, d.input.spec.steps[step.number]) if step.number < step.of else None
     what = f"weight {after} %" if after is not None else "promotion"
     return f"{what} in {_left(step)} if the gates hold"
 
@@ -354,7 +353,7 @@ def _next_step(d: Draft) -> None:
         d.set(phase=Phase.PROMOTING)
         promote(d)
         return
-    weight = max(d.status.weight, weight_of(d, d.input.spec.steps[step.number]))
+    weight = max(d.status.weight, weight_of(d.input.spec, d.input.spec.steps[step.number]))
     why = may_raise(d)
     if why:
         d.say(*held_back(d, why))

@@ -461,7 +461,7 @@ def test_detail_38_no_room_is_a_wait_and_no_verdict() -> None:
     world = serving()
     world.no_room_since = world.clock
     world.apply("2")
-    world.run(24 * 3600)
+    world.run(3 * 3600)
     assert world.status.reason is Reason.WAITING_FOR_CAPACITY
     assert world.status.failed is None
     world.no_room_since = None
