@@ -28,7 +28,7 @@ _FOOTNOTE: Final = f"""\
 given, shown, breached: how long it took until the HTTPRoute gave the version no traffic any more, since
   given     the route gave it traffic for the first time; gates judge after the warm-up,
   shown     the first scrape with at least {measuring.ENOUGH} of its events and their share beyond the limit,
-  breached  the first such verdict; it must last for evaluation.minBreachTime.
+  breached  the first such verdict; evidence of less than evaluation.minBreachTime breaches nothing.
 failed: what users saw failing, of all their requests during the release."""
 
 
