@@ -173,7 +173,7 @@ def core() -> list[Case]:
     cases += [
         _case("blips", "50 rps 10 %, A/A", ERRORS, 50, 10, 0.01, 0.01, noise=BLIPS, pressed=False),
         _case("diurnal", "50 rps 10 %, margin", ERRORS, 50, 10, 0.01, m, diurnal=0.8),
-        _case("gaps", "50 rps 10 %, margin", ERRORS, 50, 10, 0.01, m, gaps=0.2),
+        _case("gaps", "50 rps 10 %, margin", ERRORS, 50, 10, 0.01, m, gaps=0.2, steps=((10, "2h"),), length=3 * HOUR),
         _case("no history", "50 rps 10 %, A/A", ERRORS, 50, 10, 0.01, 0.01, history=0.0),
         _case("no history", "bursty 200 rps 10 %, A/A", ERRORS, 200, 10, 0.01, 0.01, history=0.0, noise=BURSTY),
         _case("ramp", "50 rps 1→10→50 %, A/A", ERRORS, 50, 1, 0.01, 0.01, steps=RAMP),
@@ -251,7 +251,7 @@ def _nulls_in_time() -> Iterator[Case]:
         for label, candidate in (("A/A", 0.01), ("margin", margin(ERRORS, 0.01))):
             name = f"{rate:g} rps 10 %, {label}"
             yield _case("diurnal", name, ERRORS, rate, 10, 0.01, candidate, diurnal=0.8)
-            yield _case("gaps", name, ERRORS, rate, 10, 0.01, candidate, gaps=0.2)
+            yield _case("gaps", name, ERRORS, rate, 10, 0.01, candidate, gaps=0.2, steps=((10, "2h"),), length=3 * HOUR)
             yield _case("no history", name, ERRORS, rate, 10, 0.01, candidate, history=0.0)
             yield _case("ramp", f"{rate:g} rps 1→10→50 %, {label}", ERRORS, rate, 1, 0.01, candidate, steps=RAMP)
         for label, noise in (("bursty", BURSTY), ("wandering", WANDER), ("shared shocks", SHARED)):
