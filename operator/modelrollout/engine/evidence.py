@@ -579,7 +579,7 @@ def _look_for_catastrophe(d: Draft, look: _Look) -> None:
         if test.catastrophe(state, interval, share=parse_percent(rule.errors_above), requests=rule.min_requests):
             counts = interval.candidate
             assert isinstance(counts, Counts)
-            d.catastrophe = (
+            d.catastrophe = d.catastrophe or (
                 f"{look.gate.name}: {counts.bad:.0f} of {counts.total:.0f} requests failed within "
                 f"{(interval.end - interval.start).total_seconds():.0f} s (catastrophe: more than {rule.errors_above})"
             )
