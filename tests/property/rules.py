@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 
 from modelrollout.api.enums import Action as Verb
-from modelrollout.api.enums import Reason
-from modelrollout.api.rollout import DeletionPolicy, Scaling
-from modelrollout.engine.model import Action, Decision, Input, Scale, SetWeights
+from modelrollout.api.enums import Reason, Verdict
+from modelrollout.api.gate import OnBreach
+from modelrollout.api.rollout import DeletionPolicy, Mode, Scaling
+from modelrollout.engine.draft import Draft
+from modelrollout.engine.evidence import PASSING, follow_gate_edits, take_evidence
+from modelrollout.engine.model import Action, Decision, Input, ReplacePod, Scale, SetWeights
 from modelrollout.engine.rollback import LATCHED
 from tests.support.world import World
 
@@ -24,6 +27,7 @@ class Watch:
         self.stale = False
         """The present look sees an older state."""
         self._rollout: tuple[str, str] = ("", "")
+        self._replaced = ""
         self._stable_pods = 0
         world.watchers.append(self._on_effect)
 
@@ -37,12 +41,15 @@ class Watch:
             self._weights(world, seen, decision, action)
         elif isinstance(action, Scale):
             self._scale(world, decision, action)
+        elif isinstance(action, ReplacePod):
+            self._replace_pod(action)
 
     def _note_rollout(self, seen: Input, decision: Decision) -> None:
         stable, candidate = decision.status.stable, decision.status.candidate
         rollout = (stable.revision if stable else "", candidate.revision if candidate else "")
         if rollout != self._rollout:
             self._rollout = rollout
+            self._replaced = ""
             view = seen.revisions.get(rollout[0])
             self._stable_pods = view.desired if view is not None and candidate else 0
 
@@ -52,6 +59,9 @@ class Watch:
         if not self.stale:
             lost = {decision.status.stable.revision} if decision.status.stable else set()  # it has no substitute
             assert set(weights) <= set(world.deployments) | lost, "a weight names a revision that does not exist"
+        if seen.spec.mode is Mode.OBSERVE and seen.status.failed is None and decision.status.failed is not None:
+            told = decision.status.failed.reason
+            assert told not in (Reason.GATE_BREACHED, Reason.CATASTROPHE, Reason.UNDECIDED), "observing rolled back"
         if action.marker.reason in LATCHED and weights.get(action.marker.revision) == 0:
             self.latched = action.marker.revision
         assert not self.latched or weights.get(self.latched, 0) == 0, "weight for a revision that was taken back"
@@ -80,10 +90,34 @@ class Watch:
         step = seen.status.step
         if (step is not None and step.skipped) or any(human.verb is Verb.PROMOTE for human in seen.humans):
             return
+        if not seen.spec.paused and weight > seen.status.weight:
+            self._verdicts(seen, decision)
         assert paused is None and not seen.spec.paused, "raised while paused"
         assert decision.status.blind is None, "raised while blind"
         if seen.spec.gates:
             assert seen.measurement is not None, "raised without a fresh look at the metrics"
+
+    def _replace_pod(self, action: ReplacePod) -> None:
+        assert self._replaced in ("", action.pod), "a second pod was replaced in one rollout"
+        self._replaced = action.pod
+
+    def _verdicts(self, seen: Input, decision: Decision) -> None:
+        """What the gates must have said before the candidate gets more traffic."""
+        if seen.spec.mode is Mode.OBSERVE:
+            return
+        gates, now = {gate.name: gate for gate in seen.spec.gates}, Draft(input=seen, status=seen.status)
+        follow_gate_edits(now)
+        take_evidence(now)
+        step, before = decision.status.step, seen.status.step
+        begins = before is None or before.number == 0 or before.done or before.weight == 100
+        stays = step is None or before is None or step.number == before.number
+        for found in now.status.gates:
+            gate = gates[found.name]
+            broken = found.verdict is Verdict.BREACHED and not found.shared
+            assert not broken or gate.on_breach is not OnBreach.ROLLBACK, f"raised in the look that broke {gate.name}"
+            if begins or stays or not gate.required or gate.max_hold is not None or broken:
+                continue
+            assert found.verdict in PASSING, f"on without a verdict of {gate.name}: {found.verdict}: {found.message}"
 
     def _scale(self, world: World, decision: Decision, action: Scale) -> None:
         stable = decision.status.stable.revision if decision.status.stable else ""

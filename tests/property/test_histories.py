@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Phase, Reason
 from tests.property.rules import Watch
-from tests.support.world import CTR, ERRORS, LATENCY, Behaviour, World, spec
+from tests.support.world import CTR, DRIFT, ERRORS, LATENCY, VALUE, Behaviour, World, spec
 
 _VERSIONS = st.sampled_from(["1", "2", "3", "4"])
 _STEPS = st.sampled_from(
@@ -32,6 +32,10 @@ _GATES = st.sampled_from(
         [CTR, LATENCY],
         [ERRORS | {"atMost": "110% of baseline + 1pp"}, LATENCY, CTR],
         [LATENCY | {"name": "errors"}],
+        [ERRORS | {"onBreach": "pause"}, LATENCY | {"onBreach": "warn", "required": False}],
+        [ERRORS | {"advanceOn": "proven", "maxHold": "1m", "onUndecided": "advance"}, VALUE],
+        [CTR | {"mustSee": "70% of baseline", "maxHold": "2m", "onUndecided": "rollback"}, DRIFT],
+        [ERRORS | {"advanceOn": "proven", "atMost": "baseline + 0.1pp", "maxHold": "1m"}],
     ]
 )
 _BEHAVIOURS = st.sampled_from(
@@ -73,6 +77,8 @@ class Histories(RuleBasedStateMachine):
         policy=st.sampled_from(["Orphan", "Orphan", "Delete"]),
         steps=_STEPS,
         gates=_GATES,
+        mode=st.sampled_from(["enforce", "enforce", "enforce", "observe"]),
+        holdback=st.sampled_from([None, None, 5]),
         stage=st.sampled_from(["new", "serving", "stepping", "stepping", "stepping", "kept"]),
         pace=st.sampled_from([0.0, 1.0, 7.0, 20.0, 40.0]),
     )
@@ -86,10 +92,15 @@ class Histories(RuleBasedStateMachine):
         policy: str,
         steps: list[Any],
         gates: list[Any],
+        mode: str,
+        holdback: int | None,
         stage: str,
         pace: float,
     ) -> None:
         base = spec(steps=steps, gates=gates, warmup=warmup, drainDelay=drain, deletionPolicy=policy)
+        base["mode"] = mode
+        if holdback is not None:
+            base["baselineHoldback"] = holdback
         base["workload"]["scaling"] = scaling
         base["rollback"] = {"keep": keep, "warmFor": "2m"}
         base["evaluation"]["onBlind"] = on_blind
@@ -193,6 +204,15 @@ class Histories(RuleBasedStateMachine):
         known = self.world.deployments.get(self.world.candidate)
         if known is not None:
             self.world.behaviour[known.version] = how
+
+    @rule(version=_VERSIONS, errors=st.sampled_from([0.3, 0.9]), node=st.booleans())
+    def a_pod_turns_bad(self, version: str, errors: float, node: bool) -> None:
+        self.world.bad_pods[version] = errors
+        self.world.bad_node = node
+
+    @rule(mode=st.sampled_from(["enforce", "observe"]))
+    def edits_the_mode(self, mode: str) -> None:
+        self._edit(mode=mode)
 
     @rule(down=st.booleans())
     def prometheus(self, down: bool) -> None:
@@ -307,6 +327,7 @@ class Histories(RuleBasedStateMachine):
         world.metrics_down, world.missing_metrics, world.unmeasured, world.frozen = False, set(), set(), ""
         world.skew, world.bypass = timedelta(), 0.0
         world.hanging, world.broken, world.no_room_since, world.behaviour = set(), {}, None, {}
+        world.bad_pods = {}
         world.apply(paused=False)
         world.run(60)
         world.say(Verb.RESUME)

@@ -512,7 +512,7 @@ def _gate_status(look: _Look, found: Assessment, checkpoint: str) -> GateStatus:
         limit=found.limit[:160],
         message=f"{found.message}{note}"[: look.room],
         query=look.seen.query[: look.room] or (look.before.query if look.before else ""),
-        definition=definition_hash(look.gate),
+        definition=look.before.definition if look.before is not None else definition_hash(look.gate),
         says=look.gate.limit.text,
         checkpoint=checkpoint,
         evidence=_rounded(found.evidence),
