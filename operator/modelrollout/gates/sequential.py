@@ -53,6 +53,7 @@ _PSEUDO: Final = 0.1
 _OLDEST_STRATUM: Final = 40
 _FEWEST_OF_BASELINE: Final = 5.0
 _FEWEST_EVENTS_FOR_LOOK: Final = 20.0
+"""Of the candidate, and as a candidate on the limit would have them: with fewer a z-score is not normal."""
 _LARGEST: Final = math.exp(250.0)
 _CANDIDATE_PRIOR: Final = 50.0
 _NATS_PLANNED: Final = 5.0
@@ -160,7 +161,7 @@ class State:
 
     @property
     def sums(self) -> Array:
-        """Over the rollout: Σ D/v and Σ 1/v for the guard; bad events of both arms; Σ D/v and Σ 1/v."""
+        """Over the rollout: Σ D/v and Σ 1/v for the guard; events that a candidate on the limit would have; Σ D/v and Σ 1/v."""
         return self.table[:, 10:15]
 
     @property
@@ -456,16 +457,17 @@ def _sum_up(state: State, design: Design, floor: Array) -> None:
     own = np.minimum(np.maximum(own, 1e-6), 1.0 - 1e-6)
     event = 1.0 - share if design.good else share
     wander = floor * event * event
-    rate, spread, events = xc / nc, own * (1.0 - own) / nc + wander, xc
+    expected = nc * np.minimum(limit, 1.0 - limit)
+    rate, spread = xc / nc, own * (1.0 - own) / nc + wander
     rate_b, spread_b = xb / np.maximum(nb, 1.0), share * (1.0 - share) / nb + wander
     if design.guard:
         weight = 1.0 / (spread + spread_b)
         state.table[:, _GUARD_SUMS] += np.array(((rate - rate_b) * weight, weight)).T
     if design.line.relative:
-        rate, spread, events = rate - a * rate_b, spread + a * a * spread_b, xc + xb
+        rate, spread = rate - a * rate_b, spread + a * a * spread_b
     weight = 1.0 / spread
     distance = (rate - d) * weight
-    state.table[:, _SUMS_AND_STEP] += np.array((events, distance, weight, nc, xc, nb, xb, distance, weight, age)).T
+    state.table[:, _SUMS_AND_STEP] += np.array((expected, distance, weight, nc, xc, nb, xb, distance, weight, age)).T
 
 
 def _bets(state: State, design: Design, share: Array, floor: Array) -> Array:

@@ -346,3 +346,12 @@ def test_a_look_needs_events() -> None:
     design = Design(_ERRORS, 1e-9, look_alpha=0.05)
     state, _ = _run(design, _arms(13, 200, 10, 75.0, 0.1, 0.001, 8.0), rate=0.001)
     assert (sequential.look(state, design).beyond == 0.0).all()
+
+
+def test_a_look_needs_events_of_the_candidate_however_many_the_baseline_has() -> None:
+    design = Design(_ERRORS, 1e-9, look_alpha=0.05)
+    state, _ = _run(design, _arms(15, 200, 300, 1500.0, 0.01, 0.01, 1.2), rate=0.01)
+    assert (state.step[:, 3] > 200.0).all()
+    assert (sequential.look(state, design).beyond > 0.0).mean() > 0.0, "with 54 expected events it looks"
+    early, _ = _run(design, _arms(15, 200, 60, 1500.0, 0.01, 0.01, 2.5), rate=0.01)
+    assert (sequential.look(early, design).beyond == 0.0).all()
