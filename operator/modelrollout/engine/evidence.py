@@ -15,7 +15,7 @@ from modelrollout.api.enums import Reason, Verdict
 from modelrollout.api.gate import Gate, OnBreach
 from modelrollout.api.grammar import parse_limit, parse_percent
 from modelrollout.api.rollout import ModelRolloutSpec
-from modelrollout.api.status import GateStatus, LimitChange, Span
+from modelrollout.api.status import GateStatus, LimitChange
 from modelrollout.engine.blindness import (
     lasting,
     no_baseline_yet,
@@ -24,16 +24,13 @@ from modelrollout.engine.blindness import (
     without_unneeded_problem,
 )
 from modelrollout.engine.draft import Draft
+from modelrollout.engine.folding import folded
 from modelrollout.engine.foresight import Traffic, cannot_see, traffic_of
 from modelrollout.engine.gate_tests import compiled, definition_hash, is_relative
 from modelrollout.engine.looking import (
-    begins_step,
     extended,
-    is_judged,
     judged_from,
-    lag_of,
     measurement_plan,
-    place_of,
     seconds_until_due,
     stay_of,
     warm_from,
@@ -262,8 +259,7 @@ def _underpowered_here(d: Draft, look: _Look, test: GateTest[Any], state: Any, s
     """The same without history, from the step's own counts, when it first has enough of them."""
     before = look.before
     known = before is not None and (before.noise_known or before.underpowered or before.verdict in PASSING)
-    step = d.status.step
-    if known or status.verdict not in PASSING or not isinstance(test, RateTest) or step is None:
+    if known or status.verdict not in PASSING or not isinstance(test, RateTest):
         return before.underpowered if before is not None else ""
     seconds = max(sum((span.end - span.start).total_seconds() for span in stay_of(d.status.spans)), d.interval)
     rate = (status.samples + status.baseline_samples) / seconds
@@ -281,7 +277,8 @@ def _judged(d: Draft, look: _Look) -> GateStatus:
         state = _state(d, test, before)
     except ValueError as error:
         return _read_again(d, look, error)
-    state, covered = _folded(d, test, state, look)
+    resumed = look.before is not None and bool(look.before.checkpoint)
+    state, covered = folded(test, state, gate, look.seen.intervals, d.status.spans, resumed=resumed)
     if isinstance(test, ReportTest) and look.seen.report:
         state = test.read(state, look.seen.report)
     assessment = test.assess(state)
@@ -291,7 +288,7 @@ def _judged(d: Draft, look: _Look) -> GateStatus:
         assessment = replace(assessment, verdict=Verdict.TOO_EARLY, message=wait, would_have_seen=None)
     status = _gate_status(look, assessment, test.dump(state))
     kept = before or status
-    covered += look.before.covered_seconds if look.before is not None and look.before.checkpoint else 0.0
+    covered += look.before.covered_seconds if look.before is not None and resumed else 0.0
     return _with_verdict(
         d,
         look.before,
@@ -337,56 +334,6 @@ def _read_again(d: Draft, look: _Look, error: ValueError) -> GateStatus:
     """A checkpoint that cannot be read (written by another version) costs no evidence: all of it is read again."""
     text = f"its checkpoint could not be read ({error}); the evidence is read again"
     return _with_verdict(d, look.before, _blank(look, Verdict.TOO_EARLY, text).model_copy(update={"checkpoint": ""}))
-
-
-def _folded(d: Draft, test: GateTest[Any], state: Any, look: _Look) -> tuple[Any, float]:
-    """The state after the intervals that were read, and for how many seconds of this stay at this weight there were
-    data.
-
-    What lies outside of the spans or has no data leaves the state as it is, so that the same spans and the same counts
-    always make the same state.
-    """
-    spans, lag, gate = d.status.spans, lag_of(look.gate), look.gate
-    stay = len(spans) - len(stay_of(spans))
-    covered, looks = 0.0, _looks_to_take(spans, look)
-    before = _place_before(spans, look)
-    for interval in look.seen.intervals:
-        place = place_of(spans, interval.start)
-        if place is None or not _has_data(interval, gate):
-            continue
-        while looks and looks[0] <= interval.start:
-            state, looks = test.end_hold(state), looks[1:]
-        if begins_step(spans, before, place):
-            state = test.begin_step(state)
-        before = place
-        judged = is_judged(spans, place, interval.start, lag)
-        alone = spans[place].weight == 100
-        state = test.fold(state, replace(interval, baseline=None, halves=None) if alone else interval, judged=judged)
-        covered += (interval.end - interval.start).total_seconds() if judged and place >= stay else 0.0
-    for _ in looks:
-        state = test.end_hold(state)
-    return state, covered
-
-
-def _looks_to_take(spans: list[Span], look: _Look) -> list[datetime]:
-    """When planned looks were taken after the beginning of what was read."""
-    if not look.seen.intervals:
-        return []
-    begin = look.seen.intervals[0].start
-    return [span.looked_at for span in spans if span.looked_at is not None and span.looked_at > begin]
-
-
-def _place_before(spans: list[Span], look: _Look) -> int:
-    """The place of the span that was judged before what was read; -1 when there was none, or it is forgotten."""
-    known = look.before is not None and look.before.checkpoint
-    if not (known and look.seen.intervals):
-        return -1
-    begin = look.seen.intervals[0].start
-    return max((n for n, span in enumerate(spans) if span.start < begin), default=-1)
-
-
-def _has_data(interval: Interval, gate: Gate) -> bool:
-    return interval.candidate is not None and not (is_relative(gate) and interval.baseline is None)
 
 
 def take_planned_look(d: Draft) -> None:
