@@ -90,3 +90,42 @@ def test_after_a_crash_with_a_status_that_is_old_the_evidence_is_the_same(seed: 
     other.run((world.clock - other.clock).total_seconds())
     other.run_until(lambda: other.status.evaluated_at == world.status.evaluated_at, within=60)
     assert _evidence(other, "pods", "message") == _evidence(world, "pods", "message")
+
+
+def test_a_checkpoint_that_cannot_be_read_costs_one_look_and_no_evidence() -> None:
+    world = stepping(10, gates=[ERRORS, LATENCY], steps=_STEPS)
+    world.run(300)
+    other = deepcopy(world)
+    rubbish = other.gate().model_copy(update={"checkpoint": "s1:of an older operator"})
+    other.live = other.status.model_copy(update={"gates": [rubbish, other.gate("p95")]})
+    _looks_again(other)
+    assert "evidence is read again" in other.gate().message
+    _looks_again(other)
+    _looks_again(world)
+    _looks_again(world)
+    assert _evidence(other) == _evidence(world)
+
+
+def test_a_gate_that_was_edited_is_made_again_from_the_step_of_the_edit_also_in_later_steps() -> None:
+    world = stepping(50, gates=[ERRORS, LATENCY], steps=_STEPS)
+    world.run(100)
+    world.apply(gates=[ERRORS | {"atMost": "baseline + 2pp"}, LATENCY])
+    world.run_until(lambda: world.weight == 99)
+    world.run(60)
+    other = deepcopy(world)
+    other.live = _wiped(other.status, "errors")
+    _looks_again(world)
+    _looks_again(other)
+    assert world.gate().restarted_because
+    assert _evidence(other) == _evidence(world)
+
+
+def test_a_step_with_another_name_keeps_its_evidence() -> None:
+    world = stepping(50, steps=_STEPS)
+    world.run(100)
+    samples, covered = world.gate().samples, world.gate().covered_seconds
+    world.apply(steps=[_STEPS[0], {"name": "half", "weight": 50, "hold": "4m"}, _STEPS[2]])
+    _looks_again(world)
+    assert world.status.step is not None and world.status.step.name == "half"
+    assert world.gate().samples > samples
+    assert world.gate().covered_seconds > covered
