@@ -21,7 +21,7 @@ from modelrollout.engine.model import (
     SetRole,
     SetWeights,
 )
-from modelrollout.kube.client import DECISIONS, ROLLOUTS, Kube, NotFound
+from modelrollout.kube.client import DECISIONS, ROLLOUTS, Kube, KubeError, NotFound
 from modelrollout.traffic.base import TrafficProvider
 from modelrollout.workloads.base import WorkloadProvider
 
@@ -65,13 +65,20 @@ class Actions:
             case SetRole():
                 await self._workload.set_role(rollout, action.revision, action.role, action.at)
             case ReplacePod():
-                await self._workload.replace_pod(rollout, action.revision, action.pod)
+                await self._replace_pod(rollout, action)
             case Delete():
                 await self._workload.delete(rollout, action.revision)
             case SetFinalizer():
                 await self._set_finalizer(rollout, action.present)
             case Answer():
                 await self.answer(rollout.key, action)
+
+    async def _replace_pod(self, rollout: Rollout, action: ReplacePod) -> None:
+        """A refusal must not stand in the way of anything: what is breached again without the pod's end counts."""
+        try:
+            await self._workload.replace_pod(rollout, action.revision, action.pod)
+        except KubeError as error:
+            _log.warning("%s/%s: pod %s could not be replaced: %s", *rollout.key, action.pod, error)
 
     async def write_status(self, rollout: Rollout, status: ModelRolloutStatus) -> None:
         """Write the whole status; it is ours alone, so nothing of others can be lost.

@@ -69,13 +69,14 @@ def gate_breached(d: Draft) -> bool:
         return _act(d, Reason.CATASTROPHE, d.catastrophe)
     breached = _breached(d)
     for gate, said in breached:
-        pauses = said.on_breach is OnBreach.PAUSE and d.input.spec.mode is Mode.ENFORCE
-        if pauses and d.status.paused is None:
-            message = f"{gate.name} is breached: {gate.message}"
+        if said.on_breach is OnBreach.ROLLBACK or gate.since != d.now:
+            continue  # who resumed after a pause knows of the breach
+        message = f"{gate.name} is breached: {gate.message}"
+        if said.on_breach is OnBreach.PAUSE and d.input.spec.mode is Mode.ENFORCE and d.status.paused is None:
             d.set(paused=Pause(reason=Reason.GATE_BREACHED, at=d.now, message=message[:1024]))
             d.event(Reason.GATE_BREACHED, f"the steps are paused: {message}", warning=True)
-        elif said.on_breach is not OnBreach.ROLLBACK and not pauses and gate.since == d.now:
-            d.event(Reason.GATE_WARNED, f"{gate.name} is breached: {gate.message}", warning=True)
+        else:
+            d.event(Reason.GATE_WARNED, message, warning=True)
     acting = [gate for gate, said in breached if said.on_breach is OnBreach.ROLLBACK]
     if not acting or _one_pod_is_replaced(d, acting[0]):
         return False
