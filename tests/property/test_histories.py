@@ -49,6 +49,7 @@ _BEHAVIOURS = st.sampled_from(
     ]
 )
 _BACK_TO_LIFE = 1200.0
+_FOR_A_HUMAN = (Reason.SPLIT_MISMATCH, Reason.SHARED_DEGRADATION, Reason.UNDECIDED, Reason.GATE_BREACHED)
 
 
 def _written(world: World) -> int | None:
@@ -332,8 +333,8 @@ class Histories(RuleBasedStateMachine):
         world.run(60)
         world.say(Verb.RESUME)
         world.run(_BACK_TO_LIFE)
-        if world.status.reason in (Reason.SPLIT_MISMATCH, Reason.SHARED_DEGRADATION):
-            # Counts are of the whole step, so what was off once takes its time.
+        if world.status.reason in _FOR_A_HUMAN:
+            # What was off once takes its time to be outweighed, and what a gate cannot decide a human does.
             world.say(Verb.PROMOTE, full=True)
             world.run(_BACK_TO_LIFE)
         status = world.status

@@ -62,7 +62,8 @@ def _note_missing_pods(d: Draft, view: RevisionView) -> datetime | None:
 
 
 def gate_breached(d: Draft) -> bool:
-    """Whether a gate (or one catastrophic look) is reason to roll back; then it is done, or said to have been done."""
+    """Whether a gate (or one catastrophic look) is reason to roll back or to replace a pod; then it is done. In observe
+    mode it is only said."""
     if d.status.weight == 0:
         return False
     if d.catastrophe:
@@ -78,8 +79,11 @@ def gate_breached(d: Draft) -> bool:
         else:
             d.event(Reason.GATE_WARNED, message, warning=True)
     acting = [gate for gate, said in breached if said.on_breach is OnBreach.ROLLBACK]
-    if not acting or _one_pod_is_replaced(d, acting[0]):
+    if not acting:
         return False
+    if _one_pod_is_replaced(d, acting[0]):
+        d.wake_in(d.interval)
+        return True
     worst = acting[0]
     message = f"{worst.name}: {worst.message}; {worst.samples} samples against {worst.baseline_samples}"
     return _act(d, Reason.GATE_BREACHED, message)

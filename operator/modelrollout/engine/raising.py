@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 
-from modelrollout.api.enums import Phase, Reason
-from modelrollout.api.rollout import Scaling
+from modelrollout.api.enums import Phase, Reason, Verdict
+from modelrollout.api.gate import OnBreach
+from modelrollout.api.rollout import Mode, Scaling
 from modelrollout.api.status import Pause
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.gate_tests import is_relative
@@ -78,7 +79,16 @@ def may_raise(d: Draft) -> str:
     why = stopped(d)
     if not why and d.input.spec.gates and not d.seeing and not _by_a_human(d):
         return "waiting for a fresh look at the metrics"
-    return why
+    return why or ("" if _by_a_human(d) else _broken(d))
+
+
+def _broken(d: Draft) -> str:
+    """The gate that would have rolled back, had the split been right: no reason to go up either."""
+    acting = {gate.name for gate in d.input.spec.gates if gate.on_breach is OnBreach.ROLLBACK}
+    broken = [gate for gate in d.status.gates if gate.verdict is Verdict.BREACHED and gate.name in acting]
+    if not broken or d.input.spec.mode is Mode.OBSERVE or all(gate.shared for gate in broken):
+        return ""
+    return f"{broken[0].name} is breached: {broken[0].message}"
 
 
 def held_back(d: Draft, why: str) -> tuple[Phase, Reason, str, str]:
