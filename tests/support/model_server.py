@@ -1,6 +1,7 @@
 """A model server whose faults are set by its environment; runs in pods as ``python -m tests.support.model_server``.
 
 ERRORS, CLICKS: shares; DELAY_MS: of every answer; START_MS: before it is ready; CRASH: exits at once with that text.
+ONE_BAD: path of a file; only the process that makes it has the faults.
 
 Plain asyncio and nothing else: dozens of these start in a test run, and importing an HTTP library takes them longer
 than everything else together.
@@ -17,11 +18,23 @@ from collections import Counter
 BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, float("inf"))
 
 
+def _is_bad() -> bool:
+    """Whether this process has the faults of its environment."""
+    mark = os.environ.get("ONE_BAD")
+    if mark is None:
+        return True
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
 class Model:
     """Counts what it answers, in Prometheus' text format."""
 
     def __init__(self) -> None:
-        self.errors = float(os.environ.get("ERRORS", "0"))
+        self.errors = float(os.environ.get("ERRORS", "0")) if _is_bad() else 0.0
         self.clicks = float(os.environ.get("CLICKS", "0.3"))
         self.delay = float(os.environ.get("DELAY_MS", "0")) / 1000
         self.revision = os.environ.get("MODEL_REVISION", "")

@@ -43,7 +43,6 @@ _MOST_SPANS: Final = 32
 _PAST: Final = timedelta(hours=24)
 _PAST_INTERVALS: Final = 1440
 """A day in minutes: enough to know the noise, and one modest query."""
-_SUSPICIOUS: Final = 0.3
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MEASURED_PHASES: Final = (
     Phase.STARTING,
@@ -123,8 +122,8 @@ def measurement_plan(i: Input, *, delay: float) -> Plan | None:
         if again is not None and gate.kind in ("ratio", "latency"):
             unread.add(gate.name)
         starts[gate.name] = min(again or since, since)
-    suspicious = frozenset(name for name, gate in known.items() if gate.evidence and gate.evidence >= _SUSPICIOUS)
-    return Plan(starts, end, step, per_pod=suspicious & starts.keys(), past=_past(i, step, frozenset(unread)))
+    apart = frozenset(starts) if status.weight > 0 else frozenset()
+    return Plan(starts, end, step, per_pod=apart, past=_past(i, step, frozenset(unread)))
 
 
 def _reads_again(i: Input, gate: Gate, known: GateStatus | None) -> datetime | None:

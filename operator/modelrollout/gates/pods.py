@@ -15,7 +15,7 @@ from modelrollout.gates.evidence import Counts
 
 __all__ = ["carried_by_one"]
 
-_STANDARD_ERRORS: Final = 4.0
+_STANDARD_ERRORS: Final = 3.0
 _ITS_PART: Final = 0.8
 _FEWEST: Final = 10.0
 
@@ -24,7 +24,7 @@ def carried_by_one(pods: Mapping[str, Counts], line: Line, baseline: float) -> s
     """Name of the pod that alone carries the candidate beyond the line; empty when it is not one alone.
 
     ``baseline``: its share of bad events. The others together must be within the limit, the pod must be worse than
-    they are by four standard errors, and carry four fifths of what is beyond.
+    they are by three standard errors, and carry four fifths of what is beyond.
     """
     limit = line.at(baseline)
     known = {name: counts for name, counts in pods.items() if counts.total > 0.0}

@@ -161,7 +161,7 @@ class State:
 
     @property
     def sums(self) -> Array:
-        """Over the rollout: Σ D/v and Σ 1/v for the guard; events that a candidate on the limit would have; Σ D/v and Σ 1/v."""
+        """Over the rollout: Σ D/v, Σ 1/v for the guard; events that a candidate on the limit has; Σ D/v, Σ 1/v."""
         return self.table[:, 10:15]
 
     @property
