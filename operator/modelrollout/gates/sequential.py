@@ -54,6 +54,8 @@ _OLDEST_STRATUM: Final = 40
 _FEWEST_OF_BASELINE: Final = 5.0
 _FEWEST_EVENTS_FOR_LOOK: Final = 20.0
 """Of the candidate, and as a candidate on the limit would have them: with fewer a z-score is not normal."""
+_FEWEST_TO_FORGIVE: Final = 3.0
+"""Bad events that a candidate on the limit would have in the stratum."""
 _LARGEST: Final = math.exp(250.0)
 _CANDIDATE_PRIOR: Final = 50.0
 _NATS_PLANNED: Final = 5.0
@@ -396,7 +398,19 @@ def _judge(state: State, design: Design) -> State:
         judged.worse[:] = np.minimum((judged.worse + mass[:, None]) * gain, _LARGEST)
     _sum_up(judged, design, floor)
     judged.beyond[log_breach(judged, design) >= math.log(1.0 / design.alpha)] = 1.0
+    if design.guard:
+        _forgive(judged, design)
     return judged
+
+
+def _forgive(state: State, design: Design) -> None:
+    """Forget what both arms did together, once the candidate is within its limit again: evidence may be thrown away at
+    any time, and a dependency that has recovered is to hold nothing up for hours."""
+    requests, bad = state.pending[:, 0], state.pending[:, 1]
+    limit = design.line.at(0.0)
+    well = (requests * limit >= _FEWEST_TO_FORGIVE) & (bad <= requests * limit) & (state.beyond == 0.0)
+    if well.any():
+        state.breach[well & (log_against_line(state) >= math.log(1.0 / design.alpha))] = 0.0
 
 
 def _bet(state: State, design: Design, share: Array, burst: Array, mass: Array) -> None:

@@ -362,3 +362,13 @@ def test_weight_does_not_go_up_while_a_gate_leans_beyond_its_limit() -> None:
             before = world.weight
         if errors >= 0.03:
             assert leaned, f"{errors} never leaned for longer than the hold"
+
+
+def test_a_dependency_that_has_recovered_holds_nothing_up() -> None:
+    world = stepping(10, gates=[_ABSOLUTE], steps=[{"weight": 10, "hold": "10m"}, {"weight": 100, "hold": "1m"}])
+    world.run(30)
+    world.behaviour = {"1": Behaviour(errors=0.3), "2": Behaviour(errors=0.3)}
+    world.run(300)
+    assert world.status.reason is Reason.SHARED_DEGRADATION
+    world.behaviour.clear()
+    assert world.run_until(lambda: world.status.reason is Reason.HOLDING) < 30
