@@ -47,6 +47,7 @@ from modelrollout.gates.split import split_differs
 __all__ = [
     "PASSING",
     "Plan",
+    "all_gates_together",
     "begun_anew",
     "definition_hash",
     "follow_gate_edits",
@@ -180,7 +181,7 @@ def take_evidence(d: Draft) -> None:
         if problem is not None and gate.required:
             problems.append((problem.reason, problem.message if down else f"{gate.name}: {problem.message}"))
     d.set(gates=gates)
-    _all_gates_together(d)
+    all_gates_together(d)
     if down is None and (serving or d.status.phase.is_leaving):
         d.set(evaluated_at=measurement.end)
     d.seeing = not problems and not unsure
@@ -368,7 +369,7 @@ def _looked(d: Draft, gate: Gate, known: GateStatus) -> GateStatus:
     return known.model_copy(update=told | {"checkpoint": test.dump(state), "shared": found.shared})
 
 
-def _all_gates_together(d: Draft) -> None:
+def all_gates_together(d: Draft) -> None:
     """Evidence that is enough only in sum breaches the gate that has most of it.
 
     A weighted mean of e-values is one (V. Vovk, R. Wang, Annals of Statistics 49, 2021), whatever their dependence.

@@ -9,6 +9,7 @@ import pytest
 
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.engine.draft import Draft
+from modelrollout.engine.evidence import all_gates_together
 from modelrollout.engine.model import ReplacePod
 from modelrollout.engine.steps import _own_fraction
 from tests.support.world import CTR, ERRORS, LATENCY, Behaviour, World, spec
@@ -131,22 +132,19 @@ def test_detail_14_an_undecided_gate_may_advance_or_roll_back() -> None:
     assert world.status.failed.reason is Reason.UNDECIDED
 
 
-def test_detail_14_evidence_in_sum_of_all_gates_is_enough() -> None:
-    """Two gates that share the harm are rolled back while neither is breached alone."""
-    names = [f"errors-{n}" for n in range(4)]
-
-    def first_breach(gates: list[dict[str, Any]]) -> tuple[float, World]:
-        world = stepping(10, steps=_LONG, gates=gates)
-        world.run(120)
-        world.behaviour["2"] = Behaviour(errors=0.035)
-        return world.run_until(lambda: world.status.failed is not None), world
-
-    together, world = first_breach([ERRORS | {"name": name} for name in names])
-    others = [ERRORS | {"name": names[0]}, *(ERRORS | {"name": name, "onBreach": "pause"} for name in names[1:])]
-    alone, _ = first_breach(others)
-    assert together < alone + 60, f"{together} s together, {alone} s alone with four times the budget"
-    assert world.status.failed is not None
-    assert world.status.failed.reason is Reason.GATE_BREACHED
+@pytest.mark.parametrize(("strengths", "breached"), [((0.95, 0.97), ["b"]), ((0.85, 0.85), []), ((0.97, 0.0), [])])
+def test_detail_14_evidence_in_sum_of_all_gates_is_enough(strengths: tuple[float, float], breached: list[str]) -> None:
+    """Each has half of 0.6 %; at 0.95 of what it needs alone a gate brings 75 % of it, at 0.85 only 42 %."""
+    world = stepping(10, steps=_LONG, gates=[ERRORS | {"name": name} for name in ("a", "b")])
+    world.run(60)
+    seen = world.observe()
+    gates = [
+        gate.model_copy(update={"evidence": strength, "verdict": Verdict.NO_HARM_SEEN})
+        for gate, strength in zip(seen.status.gates, strengths, strict=True)
+    ]
+    d = Draft(input=seen, status=seen.status.model_copy(update={"gates": gates}))
+    all_gates_together(d)
+    assert [gate.name for gate in d.status.gates if gate.verdict is Verdict.BREACHED] == breached
 
 
 def test_detail_15_a_wrong_split_silences_what_is_relative_and_nothing_else() -> None:
