@@ -254,7 +254,8 @@ class Gate(ApiModel):
     must_see: LimitText | None = None
     """For a ratio or a latency: a candidate as bad as this must be sure to be noticed before a step may end without
     proof, like "90% of baseline" for a click-through rate or "baseline + 2pp" for errors. It lies beyond the limit.
-    Without it, a candidate as bad as can be must be."""
+    Of a latency it is the quantile of a candidate that is slower by the same factor in every request. Without it, a
+    candidate as bad as can be must be noticed."""
     looks: Looks | None = Field(default=None, alias="for")
     """For `value`: so many of the last looks must be beyond the limit before it is a breach; "3 of 5" when absent. A
     look without a number counts for nothing."""

@@ -83,6 +83,18 @@ class Histogram:
             below, low = count, bound
         return low
 
+    def share_above(self, seconds: float) -> float | None:
+        """Share of requests that took longer, by linear interpolation inside a bucket; None without requests."""
+        if self.total <= 0:
+            return None
+        below, low = 0.0, 0.0
+        for bound, count in zip(self.bounds, self.counts, strict=True):
+            if bound >= seconds:
+                part = 0.0 if bound == float("inf") else (seconds - low) / (bound - low)
+                return 1.0 - (below + part * (count - below)) / self.total
+            below, low = count, bound
+        return 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

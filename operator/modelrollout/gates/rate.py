@@ -218,7 +218,7 @@ class RateTest:
             return replace(found, verdict=Verdict.TOO_EARLY, message=early)
         if float(sequential.log_proof(counts)[0]) >= math.log(1.0 / _BETA) and strength <= _UNLATCH:
             return replace(found, verdict=Verdict.PROVEN, message=f"{found.message}; shown to be within the limit")
-        return self._no_harm_seen(found, counts, ours, theirs)
+        return self._no_harm_seen(found, state, ours, theirs)
 
     def _seen(self, state: RateState) -> tuple[Counts, Counts]:
         """Both arms' counts since the step began."""
@@ -293,8 +293,8 @@ class RateTest:
         requests, bad = float(counts.memory[0, 0]), float(counts.memory[0, 1])
         return bad / requests if requests > 0.0 else 0.0
 
-    def _no_harm_seen(self, found: Assessment, counts: sequential.State, ours: Counts, theirs: Counts) -> Assessment:
-        base = self._baseline_share(counts)
+    def _no_harm_seen(self, found: Assessment, state: RateState, ours: Counts, theirs: Counts) -> Assessment:
+        counts, base = state.counts, self._baseline_share(state.counts)
         seen = self._smallest_seen(counts, ours, theirs, base)
         message = f"{found.message}; no harm seen, {self._would_have(seen)}"
         return replace(
@@ -302,7 +302,7 @@ class RateTest:
             verdict=Verdict.NO_HARM_SEEN,
             message=message,
             would_have_seen=None if seen is None else seen - self.line.at(base),
-            unseen=self._unseen(seen, base),
+            unseen=self._unseen(seen, base, state),
         )
 
     def _smallest_seen(self, counts: sequential.State, ours: Counts, theirs: Counts, base: float) -> float | None:
@@ -331,13 +331,23 @@ class RateTest:
             return f"would have seen ≥ {words.percent(seen)} of requests beyond the limit"
         return f"would have seen {'≤' if self.good else '≥'} {words.percent(self._shown(seen) or 0.0)}"
 
-    def _unseen(self, seen: float | None, base: float) -> str:
+    def _unseen(self, seen: float | None, base: float, state: RateState) -> str:
         if self.must_see is None:
             return "" if seen is not None else f"{self.name} could not have seen any harm yet"
-        wanted = self._line(self.must_see).at(base) if self.quantile is None else 1.0
+        wanted = self._line(self.must_see).at(base) if self.quantile is None else self._slow_share(state)
         if seen is not None and seen <= wanted:
             return ""
         return f"{self.name} must see {self.must_see.text}, and {self._would_have(seen)}"
+
+    def _slow_share(self, state: RateState) -> float:
+        """Share beyond the limit of a candidate whose quantile is ``mustSee``, if it is slower than the baseline by the
+        same factor in every request; 1 while nothing is known of the baseline."""
+        usual, limit = state.baseline.quantile(self.quantile or 0.0), self._seconds(state.memory)
+        worst = self.must_see.at(usual) if self.must_see is not None else None
+        if usual is None or limit is None or not worst:
+            return 1.0
+        share = state.baseline.share_above(limit * usual / worst)
+        return 1.0 if share is None else share
 
     def dump(self, state: RateState) -> str:
         """The state as text."""

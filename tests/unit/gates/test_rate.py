@@ -93,6 +93,26 @@ def test_must_see_is_named_while_it_cannot_be_seen() -> None:
     assert test.assess(_after(test, Counts(5, 500), Counts(45, 4500), 200)).unseen == ""
 
 
+def test_must_see_of_a_latency_is_a_candidate_slower_in_every_request() -> None:
+    """The baseline's p95 is 149 ms; one at 210 ms is beyond 200 ms where the baseline is beyond 142 ms: 10 %."""
+    test = replace(_latency(), must_see=parse_limit("210ms"))
+    few, many = (_durations(60 * n, 96 * n, 99 * n, 100 * n, 100 * n) for n in (1, 30))
+    early = test.assess(_after(test, few, few, 2))
+    assert early.unseen.startswith("p95 must see 210ms, and would have seen ≥")
+    assert test.assess(_after(test, many, many, 10)).unseen == ""
+    slow = replace(test, must_see=parse_limit("2s"))
+    assert slow.assess(_after(slow, few, few, 2)).unseen == "", "one that is so slow would have been seen"
+
+
+def test_the_share_above_a_time_is_found_between_bounds() -> None:
+    durations = Histogram((0.1, 0.2, float("inf")), (50.0, 90.0, 100.0))
+    assert durations.share_above(0.1) == pytest.approx(0.5)
+    assert durations.share_above(0.15) == pytest.approx(0.3)
+    assert durations.share_above(0.2) == pytest.approx(0.1)
+    assert durations.share_above(5.0) == pytest.approx(0.1), "what lies beyond the last bound may lie anywhere"
+    assert Histogram((), ()).share_above(1.0) is None
+
+
 def test_a_candidate_that_leans_is_said_to() -> None:
     test = _ratio()
     assert test.assess(_after(test, Counts(3, 100), Counts(9, 900), 4)).leaning
