@@ -107,14 +107,16 @@ def believed(lessons: Lessons, history: Array, kind: Array, seconds: float) -> A
 
 def _rates(batch: Array, past: Array, good: bool) -> Array:
     """The arms' difference, the baseline's rate, and the binomial variances of both rates, each rate of the events
-    that are counted in units of what the arm has shown so far."""
+    that are counted in units of what the arm has shown so far; of a candidate with fewer of them than the baseline, in
+    the baseline's, because its own few would make any noise seem possible."""
+    shares = [((past[:, bad] + 0.5) / (past[:, requests] + 1.0))[:, None] for requests, bad in ((2, 3), (0, 1))]
+    units = [1.0 - share if good else share for share in shares]
+    units[0] = np.maximum(units[0], units[1])
     rates, spreads = [], []
-    for n, x, requests, bad in ((0, 1, 2, 3), (2, 3, 0, 1)):
-        share = ((past[:, bad] + 0.5) / (past[:, requests] + 1.0))[:, None]
-        event = 1.0 - share if good else share
+    for share, unit, n, x in zip(shares, units, (0, 2), (1, 3), strict=True):
         events = batch[..., n] - batch[..., x] if good else batch[..., x]
-        rates.append(events / batch[..., n] / event)
-        spreads.append(share * (1.0 - share) / np.square(event) / batch[..., n])
+        rates.append(events / batch[..., n] / unit)
+        spreads.append(share * (1.0 - share) / np.square(unit) / batch[..., n])
     return np.stack([rates[0] - rates[1], rates[1], *spreads], axis=2)
 
 
