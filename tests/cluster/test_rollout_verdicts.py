@@ -27,7 +27,7 @@ def test_good_ones_are_promoted_and_bad_ones_rolled_back(
         "slow": (manifests.P95,),
         "clicks": (manifests.CTR, manifests.ERRORS),
     }
-    faults = {"good": {}, "errors": {"ERRORS": "0.15"}, "slow": {"DELAY_MS": "400"}, "clicks": {"CLICKS": "0.02"}}
+    faults = {"good": {}, "errors": {"ERRORS": "0.1"}, "slow": {"DELAY_MS": "400"}, "clicks": {"CLICKS": "0.02"}}
     scenes = {name: Scene(cluster, namespace, name) for name in gates}
     change = {
         name: changed(steps=[{"weight": 50, "hold": "12s" if name != "good" else "4s"}], gates=list(gates[name]))
