@@ -45,6 +45,7 @@ Key = tuple[str, str]
 _NUMBERS_AT_MOST_EVERY_SECONDS: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 30.0
 """What no watch tells (a quota that was raised, endpoints of other people's Services) is looked at so often."""
+_HEARING_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 5.0
 """How long a decision waits for its ModelRollout to be seen; at the start they arrive in any order."""
 
@@ -97,6 +98,7 @@ class Reconciler:
         self._last_look: dict[Key, datetime] = {}
         self._refusals: dict[Key, _Refusal] = {}
         self._written: dict[Key, tuple[datetime, str, ModelRolloutStatus]] = {}
+        self._heard_at: float | None = None
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at one rollout; seconds until the next look."""
@@ -169,7 +171,19 @@ class Reconciler:
             asked = self._refusals[rollout.key] = _Refusal(revision, words, now)
         return asked.words
 
+    def _deaf_for(self, rollout: Rollout) -> float:
+        """Seconds until decisions are listened to. After a start they are heard in any order, and what was said last
+        must not be done first; so the first one waits a moment for the others."""
+        if not self._store.decisions(rollout.key):
+            return 0.0
+        now = time.monotonic()
+        if self._heard_at is None:
+            self._heard_at = now
+        return max(0.0, _HEARING_SECONDS - (now - self._heard_at))
+
     def _humans(self, rollout: Rollout) -> list[Human]:
+        if self._deaf_for(rollout) > 0.0:
+            return []
         return [
             Human(
                 uid=decided.uid,
@@ -256,7 +270,8 @@ class Reconciler:
             due = max(due, self._pause_before_look(rollout, seen.now))
         stalled = _LOOK_AGAIN_SECONDS if seen.status.phase is Phase.STALLED else None
         unwritten = self._unwritten_until(rollout, seen.status, seen.now)
-        waits = (after, None if due is None else due + 0.01, stalled, unwritten)
+        listens = self._deaf_for(rollout) or None
+        waits = (after, None if due is None else due + 0.01, stalled, unwritten, listens)
         return min((wait for wait in waits if wait is not None), default=None)
 
     async def _keep_status(self, rollout: Rollout, status: ModelRolloutStatus, now: datetime) -> None:
