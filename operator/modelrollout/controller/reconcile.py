@@ -46,6 +46,7 @@ _NUMBERS_AT_MOST_EVERY_SECONDS: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 30.0
 """What no watch tells (a quota that was raised, endpoints of other people's Services) is looked at so often."""
 _HEARING_SECONDS: Final = 0.5
+"""How long the first decision that is heard after a start waits for those that were said before it."""
 _PATIENCE_SECONDS: Final = 5.0
 """How long a decision waits for its ModelRollout to be seen; at the start they arrive in any order."""
 
