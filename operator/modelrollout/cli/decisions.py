@@ -1,68 +1,19 @@
-"""What a human says of a rollout, as a RolloutDecision: made, shown as plain kubectl, written, and followed up."""
+"""What a human says of a rollout: which revision is meant, and what becomes of the RolloutDecision."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
-import yaml
-
 from modelrollout.api.decision import DecisionState
-from modelrollout.api.enums import Action
-from modelrollout.api.meta import GROUP, LABEL_REVISION, VERSION
+from modelrollout.api.meta import LABEL_REVISION
 from modelrollout.api.objects import Rollout
 from modelrollout.cli.cluster import DECISIONS, Cluster
 from modelrollout.cli.errors import FAILED, TIMED_OUT, CliError
 
-__all__ = ["Said", "exit_code", "manifest", "outcome", "plain_command", "resolve_revision"]
+__all__ = ["exit_code", "outcome", "resolve_revision"]
 
 _SHORTEST: Final = 8
 """A revision in a decision has at least so many digits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What the person typed."""
-
-    action: Action
-    comment: str = ""
-    full: bool = False
-    revision: str = ""
-
-
-def manifest(rollout: Rollout, said: Said, author: str) -> dict[str, Any]:
-    """The RolloutDecision. It names the revision that the person sees, so that it cannot hit a later one."""
-    spec: dict[str, Any] = {"rollout": rollout.name, "action": str(said.action)}
-    revision = said.revision or _meant(rollout, said.action)
-    if revision:
-        spec["revision"] = revision
-    if said.full:
-        spec["full"] = True
-    if author:
-        spec["author"] = author
-    if said.comment:
-        spec["comment"] = said.comment
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": "RolloutDecision",
-        "metadata": {"generateName": f"{rollout.name}-{said.action}-", "namespace": rollout.namespace},
-        "spec": spec,
-    }
-
-
-def _meant(rollout: Rollout, action: Action) -> str:
-    status = rollout.status
-    if action is Action.RETRY:
-        return status.failed.revision if status.failed else ""
-    if action is Action.UNDO:
-        return ""
-    return status.candidate.revision if status.candidate else ""
-
-
-def plain_command(body: dict[str, Any], flags: str = "") -> str:
-    """§7.41: the same with kubectl alone, ready to be pasted into a shell."""
-    text = yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=10_000)
-    return f"kubectl create{flags} -f - <<'EOF'\n{text}EOF"
 
 
 def resolve_revision(rollout: Rollout, deployments: list[dict[str, Any]], wanted: str) -> str:

@@ -16,7 +16,8 @@ from modelrollout.api.enums import Phase
 from modelrollout.api.meta import LABEL_NAME
 from modelrollout.cli.cluster import DEPLOYMENTS, ROLLOUTS, Cluster
 from modelrollout.cli.errors import FAILED, TIMED_OUT, CliError, UnreachableError
-from modelrollout.cli.view import Snapshot, one_line, read, screen
+from modelrollout.cli.view import one_line, read, screen
+from modelrollout.screen.snapshot import Snapshot
 
 __all__ = ["lines", "live", "until_done", "verdict"]
 

@@ -22,8 +22,8 @@ from modelrollout.api.enums import Action
 from modelrollout.api.grammar import parse_duration
 from modelrollout.cli import decisions, follow, lab, tables, view
 from modelrollout.cli.cluster import ROLLOUTS, Cluster, Connection
-from modelrollout.cli.decisions import Said
 from modelrollout.cli.errors import FAILED, USAGE, CliError
+from modelrollout.screen.verbs import Said, manifest, plain_command
 
 __all__ = ["cli", "main"]
 
@@ -173,8 +173,8 @@ def _decide(name: str, said: Said, to: Connection, *, no_wait: bool) -> int:
         said = Said(
             said.action, said.comment, said.full, decisions.resolve_revision(rollout, deployments, said.revision)
         )
-    decision = decisions.manifest(rollout, said, cluster.whoami())
-    click.echo(f"# the same with kubectl alone:\n{decisions.plain_command(decision, to.flags())}\n")
+    decision = manifest(rollout, said, cluster.whoami())
+    click.echo(f"# the same with kubectl alone:\n{plain_command(decision, to.flags())}\n")
     created = cluster.create_decision(decision)
     click.echo(f"rolloutdecision/{created['metadata']['name']} created")
     if no_wait:

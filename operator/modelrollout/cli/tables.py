@@ -10,7 +10,9 @@ from rich.text import Text
 
 from modelrollout.api.objects import parse_time
 from modelrollout.cli import show
-from modelrollout.cli.view import Snapshot
+from modelrollout.screen import units
+from modelrollout.screen.rows import list_row
+from modelrollout.screen.snapshot import Snapshot
 
 __all__ = ["history", "rollouts"]
 
@@ -19,18 +21,19 @@ def rollouts(bodies: list[dict[str, Any]], now: datetime, *, everywhere: bool) -
     """The columns of `kubectl get`, and the reason as a sentence."""
     first = ("NAMESPACE",) if everywhere else ()
     table = show.plain_table(*first, "NAME", "PHASE", "VERSION", "STABLE", "STEP", "WEIGHT", "GATES", "AGE", "MESSAGE")
-    for body in sorted(bodies, key=lambda one: (one["metadata"]["namespace"], one["metadata"]["name"])):
-        metadata, status = body["metadata"], body.get("status") or {}
-        columns = status.get("columns") or {}
+    rows = [list_row(body) for body in bodies]
+    for row in sorted(rows, key=lambda one: (one.namespace, one.name)):
         table.add_row(
-            *((metadata["namespace"],) if everywhere else ()),
-            metadata["name"],
-            status.get("phase", "–"),
-            body["spec"]["model"]["version"],
-            (status.get("stable") or {}).get("version", "–"),
-            *(columns.get(column, "–") for column in ("step", "weight", "gates")),
-            show.age(parse_time(metadata["creationTimestamp"]), now),
-            status.get("message") or ("no operator has looked at it yet" if not status else ""),
+            *((row.namespace,) if everywhere else ()),
+            row.name,
+            row.phase,
+            row.version,
+            row.stable,
+            row.step,
+            row.weight,
+            row.gates,
+            units.age(row.created, now),
+            row.message,
         )
     return table
 
@@ -40,12 +43,12 @@ def history(seen: Snapshot, decisions: list[dict[str, Any]]) -> RenderableType:
     past = show.plain_table("ENDED", "VERSION", "REVISION", "OUTCOME", "WEIGHT", "TOOK", "REASON", "MESSAGE")
     for entry in seen.rollout.status.history:
         past.add_row(
-            f"{show.age(entry.ended_at, seen.now)} ago",
+            f"{units.age(entry.ended_at, seen.now)} ago",
             entry.version,
-            show.short(entry.revision),
+            units.short(entry.revision),
             entry.outcome,
             f"{entry.weight} %",
-            show.duration_between(entry.started_at, entry.ended_at),
+            units.duration_between(entry.started_at, entry.ended_at),
             entry.reason,
             entry.message,
         )
@@ -53,7 +56,7 @@ def history(seen: Snapshot, decisions: list[dict[str, Any]]) -> RenderableType:
     for body in decisions:
         spec, status = body["spec"], body.get("status") or {}
         said.add_row(
-            f"{show.age(parse_time(body['metadata']['creationTimestamp']), seen.now)} ago",
+            f"{units.age(parse_time(body['metadata']['creationTimestamp']), seen.now)} ago",
             spec["action"],
             spec.get("author") or "–",
             status.get("state", "not yet acted on"),

@@ -14,7 +14,8 @@ from typing import Any, Final
 import yaml
 from rich.console import Console, RenderableType
 
-from modelrollout.cli.view import Snapshot, read, screen
+from modelrollout.cli.view import read, screen
+from modelrollout.screen.snapshot import Snapshot
 
 __all__ = ["GOLDEN", "NOW", "STATES", "deployment", "draw", "rollout", "seen"]
 

@@ -1,0 +1,83 @@
+"""The pods, the past and the list of rollouts as rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from modelrollout.api.enums import Role
+from modelrollout.api.meta import ANNOTATION_VERSION, LABEL_REVISION, LABEL_ROLE
+from modelrollout.api.objects import parse_time
+from modelrollout.screen import units
+from modelrollout.screen.snapshot import Snapshot
+
+__all__ = ["ListRow", "PodRow", "list_row", "pod_rows"]
+
+_ORDER: Final = (Role.STABLE, Role.CANDIDATE, Role.RETIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class PodRow:
+    """The pods of one revision."""
+
+    role: Role
+    version: str
+    revision: str
+    """Its first digits."""
+    ready: int
+    desired: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """One rollout among many: the columns of `kubectl get`, and the reason as a sentence."""
+
+    namespace: str
+    name: str
+    phase: str
+    version: str
+    """The one that `spec` names."""
+    stable: str
+    step: str
+    weight: str
+    gates: str
+    created: datetime
+    message: str
+
+
+def pod_rows(seen: Snapshot) -> list[PodRow]:
+    """Stable, candidate, retired; none when this person may not see Deployments."""
+    rows = [_pod_row(body) for body in seen.deployments or ()]
+    return sorted(rows, key=lambda row: (_ORDER.index(row.role), row.version))
+
+
+def _pod_row(body: dict[str, Any]) -> PodRow:
+    metadata = body["metadata"]
+    labels = metadata.get("labels") or {}
+    role = labels.get(LABEL_ROLE, "")
+    return PodRow(
+        role=Role(role) if role in list(Role) else Role.RETIRED,
+        version=(metadata.get("annotations") or {}).get(ANNOTATION_VERSION, units.UNKNOWN),
+        revision=units.short(labels.get(LABEL_REVISION, units.UNKNOWN)),
+        ready=(body.get("status") or {}).get("readyReplicas", 0),
+        desired=body["spec"].get("replicas", 1),
+    )
+
+
+def list_row(body: dict[str, Any]) -> ListRow:
+    """From the object as it is, so that one that this version cannot read is listed too."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    columns = status.get("columns") or {}
+    return ListRow(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        phase=status.get("phase", units.UNKNOWN),
+        version=body["spec"]["model"]["version"],
+        stable=(status.get("stable") or {}).get("version", units.UNKNOWN),
+        step=columns.get("step", units.UNKNOWN),
+        weight=columns.get("weight", units.UNKNOWN),
+        gates=columns.get("gates", units.UNKNOWN),
+        created=parse_time(metadata["creationTimestamp"]),
+        message=status.get("message") or ("no operator has looked at it yet" if not status else ""),
+    )
