@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER ?= local
+CLUSTERS ?= 2
 ARGS ?=
 
 .PHONY: help demo test check unit cluster-test setup crds docs lock bench clean
@@ -26,8 +27,9 @@ check: setup ## linters, types, layers, generated files
 unit: setup ## unit and property tests
 	@$(BIN)/python -m pytest tests/unit tests/property -q $(ARGS)
 
-cluster-test: setup ## tests on a real control plane, gateway and Prometheus
-	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m pytest tests/cluster tests/dataplane tests/kind -q $(ARGS)
+cluster-test: setup ## tests on real control planes, gateways and Prometheus (CLUSTERS=2 side by side)
+	@$(BIN)/python -m pytest tests/cluster tests/dataplane tests/kind -q --dist loadgroup --no-loadscope-reorder \
+		--tx '$(CLUSTERS)*popen//python=$(BIN)/python -m localcluster exec -- $(BIN)/python' $(ARGS)
 
 setup: $(VENV)/.done ## the Python environment and the cluster's programs
 	@$(BIN)/python -m localcluster build

@@ -16,8 +16,18 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that write statuses themselves come before the operator is started for the others."""
-    items.sort(key=lambda item: "operator" in getattr(item, "fixturenames", ()))
+    """Tests that write statuses themselves come before the operator is started for the others.
+
+    Side by side (pytest-xdist, each worker with a cluster of its own) a file stays whole, because its tests share what
+    they started; and those without the operator go first, before any worker has one.
+    """
+    items.sort(key=_needs_operator)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{_needs_operator(item)}"))
+
+
+def _needs_operator(item: pytest.Item) -> bool:
+    return "operator" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
