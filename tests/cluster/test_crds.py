@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Iterator
@@ -22,12 +21,17 @@ from modelrollout.api.grammar import (
     parse_risk,
     parse_selector,
 )
-from tests.cluster.wrong_manifests import DECISIONS, DELETE, RIGHT, ROLLOUTS, UNKNOWN_FIELDS, Right, Wrong
+from modelrollout.lint.manifests import Severity, lint
+from tests.cluster.wrong_manifests import DECISIONS, RIGHT, ROLLOUTS, UNKNOWN_FIELDS, Right, Wrong, edited
 from tests.unit.api.corpus import BUCKETS, DURATIONS, FITTING, LIMITS, LOOKS, PERCENTS, RISKS, SELECTORS
 
 _ROOT: Final = Path(__file__).parents[2]
 _SAMPLES: Final = sorted((_ROOT / "manifests" / "samples").glob("*.yaml"))
 _NAMESPACE: Final = "crd-tests"
+_NOT_ASKED: Final = (
+    "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
 
 
 def _read(sample: str) -> dict[str, Any]:
@@ -38,18 +42,7 @@ def _read(sample: str) -> dict[str, Any]:
 
 
 def _edited(base: dict[str, Any], case: Wrong | Right) -> dict[str, Any]:
-    manifest = copy.deepcopy(base)
-    manifest["metadata"] = {"name": case.name, "namespace": _NAMESPACE}
-    for path, value in case.edit.items():
-        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-        node: Any = manifest
-        for part in parents:
-            node = node[part]
-        if value is DELETE:
-            del node[last]
-        else:
-            node[last] = value
-    return manifest
+    return edited(base, case, _NAMESPACE)
 
 
 def _try(cluster: LocalCluster, manifests: list[dict[str, Any]]) -> tuple[set[str], dict[str, str]]:
@@ -117,6 +110,23 @@ def test_detail_31_a_wrong_manifest_is_refused_with_field_and_remedy(refusals: d
         assert words in said
     assert "no such key" not in said, "a rule failed to evaluate instead of saying what is wrong"
     assert "index out of bounds" not in said, "a rule failed to evaluate instead of saying what is wrong"
+
+
+@pytest.mark.parametrize("case", [*ROLLOUTS, *DECISIONS], ids=lambda case: case.name)
+def test_detail_31_lint_says_what_the_api_server_says(refusals: dict[str, str], case: Wrong) -> None:
+    """Every message of the linter is, letter by letter, one of the API server's, and none is missing."""
+    base = _read("decision-abort.yaml" if case in DECISIONS else "ranker.yaml")
+    found = lint({case.name: json.dumps(_edited(base, case))}).findings
+    left = refusals[case.name].removeprefix("[").removesuffix("]")
+    left = left.replace(_NOT_ASKED, "").replace(
+        "<nil>: Invalid value: metadata.name", "metadata.name: Invalid value: metadata.name"
+    )
+    for one in found:
+        said = f"{one.field}: {one.message}"
+        if one.severity is Severity.ERROR:
+            assert said in left
+            left = left.replace(said, "", 1)
+    assert left.strip(", ") == ""
 
 
 @pytest.mark.parametrize("case", UNKNOWN_FIELDS, ids=lambda case: case.name)

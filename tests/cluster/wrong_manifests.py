@@ -7,10 +7,11 @@ texts speak, so there only the field (and the choices) can be asked for.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["DECISIONS", "DELETE", "RIGHT", "ROLLOUTS", "UNKNOWN_FIELDS", "Right", "Wrong"]
+__all__ = ["DECISIONS", "DELETE", "RIGHT", "ROLLOUTS", "UNKNOWN_FIELDS", "Right", "Wrong", "edited"]
 
 DELETE: Final = object()
 """In an edit: take the field away."""
@@ -38,6 +39,22 @@ class Right:
     """Also the object's name."""
     edit: dict[str, Any]
     """As in :class:`Wrong`."""
+
+
+def edited(base: dict[str, Any], case: Wrong | Right, namespace: str) -> dict[str, Any]:
+    """A manifest with a case's edit and name."""
+    manifest = copy.deepcopy(base)
+    manifest["metadata"] = {"name": case.name, "namespace": namespace}
+    for path, value in case.edit.items():
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        node: Any = manifest
+        for part in parents:
+            node = node[part]
+        if value is DELETE:
+            del node[last]
+        else:
+            node[last] = value
+    return manifest
 
 
 _GATE: Final = "spec.gates.0"
