@@ -235,7 +235,75 @@ _STEPS: Final = (
     Wrong("hold-bare", {"spec.steps.0.hold": "2"}, "spec.steps[0].hold", ("not a duration", "30s, 15m")),
     Wrong("hold-number", {"spec.steps.0.hold": 7200}, "spec.steps[0].hold", ("type string",)),
     Wrong("hold-days", {"spec.steps.0.hold": "7d"}, "spec.steps[0].hold", ("not a duration", "168h")),
-    Wrong("hold-missing", {"spec.steps.0.hold": DELETE}, "spec.steps[0].hold", ("Required",)),
+    Wrong("hold-missing", {"spec.steps.0.hold": DELETE}, "spec.steps[0].hold", ("add hold", "hold: 30m")),
+    Wrong("step-empty", {"spec.steps.0": {"name": "slow"}}, "spec.steps[0]", ("exactly one", "approval: {role: risk}")),
+    Wrong(
+        "step-both",
+        {"spec.steps.0.approval": {"role": "risk"}},
+        "spec.steps[0]",
+        ("either a weight or an approval", "exactly one"),
+    ),
+    Wrong(
+        "approval-held",
+        {"spec.steps.0": {"approval": {"role": "risk"}, "hold": "1h"}},
+        "spec.steps[0].hold",
+        ("waits for people", "leave hold out"),
+    ),
+    Wrong(
+        "approvals-only",
+        {"spec.steps": [{"approval": {"role": "risk"}}]},
+        "spec.steps",
+        ("no step has a weight", "add one"),
+    ),
+    Wrong(
+        "approvals-alike",
+        {
+            "spec.steps": [
+                {"approval": {"role": "risk"}},
+                {"weight": 10, "hold": "1h"},
+                {"approval": {"role": "risk"}},
+            ]
+        },
+        "spec.steps",
+        ("the same name", "count: 2"),
+    ),
+    Wrong(
+        "approval-name-of-other",
+        {"spec.steps.0": {"name": "approval-legal", "approval": {"role": "risk"}}},
+        "spec.steps[0].name",
+        ("another role", "a name of its own"),
+    ),
+    Wrong(
+        "approval-weights-falling",
+        {
+            "spec.steps": [
+                {"weight": 50, "hold": "1h"},
+                {"approval": {"role": "risk"}},
+                {"weight": 10, "hold": "1h"},
+            ]
+        },
+        "spec.steps",
+        ("weights must rise",),
+    ),
+    Wrong(
+        "role-capital",
+        {"spec.steps.0": {"approval": {"role": "Risk Officer"}}},
+        "spec.steps[0].approval.role",
+        ("not a role", "model-owner"),
+    ),
+    Wrong("role-missing", {"spec.steps.0": {"approval": {}}}, "spec.steps[0].approval.role", ("Required",)),
+    Wrong(
+        "approval-count-0",
+        {"spec.steps.0": {"approval": {"role": "risk", "count": 0}}},
+        "spec.steps[0].approval.count",
+        ("greater than or equal to 1",),
+    ),
+    Wrong(
+        "approval-count-6",
+        {"spec.steps.0": {"approval": {"role": "risk", "count": 6}}},
+        "spec.steps[0].approval.count",
+        ("less than or equal to 5",),
+    ),
 )
 
 _LIMITS: Final = (
@@ -718,6 +786,18 @@ RIGHT: Final = (
     Right("right-rate-high", {"spec.evaluation": {"falseRollbackRate": "20%"}}),
     Right("right-no-breach-time", {"spec.evaluation": {"minBreachTime": "0s"}}),
     Right("right-holdback", {"spec.baselineHoldback": 5}),
+    Right(
+        "right-approvals",
+        {
+            "spec.steps": [
+                {"approval": {"role": "risk"}},
+                {"weight": 10, "hold": "1h"},
+                {"name": "second", "approval": {"role": "risk", "count": 2}},
+                {"weight": 50, "hold": "1h"},
+                {"name": "approval-legal", "approval": {"role": "legal"}},
+            ]
+        },
+    ),
     Right("right-observe", {"spec.mode": "observe"}),
 )
 """Manifests that are right, though each looks a little like a wrong one."""

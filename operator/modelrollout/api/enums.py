@@ -22,6 +22,8 @@ class Phase(StrEnum):
     """The candidate takes traffic in steps and is being judged."""
     PAUSED = "Paused"
     """A human, or an outside edit that lowered the weight, stopped the steps."""
+    AWAITING_APPROVAL = "AwaitingApproval"
+    """The step is for people to decide; the candidate keeps its weight and is judged meanwhile."""
     PROMOTING = "Promoting"
     """Every step is done; the candidate is becoming the stable revision."""
     ROLLING_BACK = "RollingBack"
@@ -51,6 +53,8 @@ class Reason(StrEnum):
     WARMING_UP = "WarmingUp"
     TOO_EARLY = "TooEarly"
     STEP_DONE = "StepDone"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    NOT_WANTED = "NotWanted"
     RAISING_WEIGHT = "RaisingWeight"
     PAUSED_BY_SPEC = "PausedBySpec"
     PAUSED_BY_DECISION = "PausedByDecision"
@@ -105,6 +109,7 @@ class ConditionType(StrEnum):
     PROGRESSING = "Progressing"
     GATES_PASSING = "GatesPassing"
     METRICS_AVAILABLE = "MetricsAvailable"
+    AWAITING_APPROVAL = "AwaitingApproval"
 
 
 class Verdict(StrEnum):

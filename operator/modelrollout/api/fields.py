@@ -25,6 +25,7 @@ __all__ = [
     "MetricSelector",
     "Percent",
     "Risk",
+    "RoleName",
     "SomeTime",
     "cel",
     "patterned",
@@ -92,6 +93,15 @@ Looks = Annotated[
         max_length=8,
     ),
 ]
+RoleName = Annotated[
+    str,
+    patterned(
+        "^[a-z]([-a-z0-9]*[a-z0-9])?$",
+        "is not a role; write small letters, digits and dashes, like risk or model-owner",
+        max_length=40,
+    ),
+]
+"""In which role a person approves; part of the verb ``approve-<role>``."""
 _SELECTOR_RULES = (
     rule(
         f"self.matches({cel(SELECTOR_PATTERN)})",

@@ -8,15 +8,16 @@ with a message that names the remedy. Everything but the model, the workload, th
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from modelrollout.api.fields import SHOWN, Duration, Percent, Risk, SomeTime, patterned
+from modelrollout.api.fields import SHOWN, Duration, Percent, Risk, RoleName, SomeTime, patterned
 from modelrollout.api.gate import Gate
 from modelrollout.api.meta import ApiModel, rule
 
 __all__ = [
+    "Approval",
     "Catastrophe",
     "Container",
     "ContainerPort",
@@ -36,6 +37,7 @@ __all__ = [
     "Scaling",
     "Step",
     "Traffic",
+    "WeightStep",
     "Workload",
 ]
 
@@ -260,34 +262,75 @@ class Traffic(ApiModel):
     """Traffic by a Gateway API HTTPRoute."""
 
 
+class Approval(ApiModel):
+    """People who must agree before the rollout goes on."""
+
+    role: RoleName
+    """In which role they must speak: whoever has the verb `approve-<role>` on this ModelRollout."""
+    count: int = Field(default=1, ge=1, le=5)
+    """How many different people. The author of the change does not count alone."""
+
+
+class WeightStep(NamedTuple):
+    """A step that has a weight, without those that wait for people."""
+
+    name: str
+    weight: int
+    """Percent of the traffic, before a holdback."""
+    hold: str
+
+
 class Step(ApiModel):
-    """One step on the way up."""
+    """One step on the way up: a weight that is held, or an approval that is waited for."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
                 rule(
+                    "has(self.weight) != has(self.approval)",
+                    "a step is either a weight or an approval: give exactly one, like {weight: 10, hold: 30m} or "
+                    "{approval: {role: risk}}",
+                ),
+                rule(
+                    "!has(self.weight) || has(self.hold)",
+                    "a weight is held for some time: add hold, like hold: 30m",
+                    field_path=".hold",
+                ),
+                rule(
+                    "!has(self.approval) || !has(self.hold)",
+                    "an approval waits for people and not for time: leave hold out",
+                    field_path=".hold",
+                ),
+                rule(
                     "!has(self.name) || !self.name.matches('^weight-[0-9]{1,3}$') || "
-                    "int(self.name.substring(7)) == self.weight",
+                    "(has(self.weight) && int(self.name.substring(7)) == self.weight)",
                     "is the name of the step with another weight; give a name of its own, or leave it out",
                     field_path=".name",
-                )
+                ),
+                rule(
+                    "!has(self.name) || !self.name.startsWith('approval-') || "
+                    "(has(self.approval) && self.name == 'approval-' + self.approval.role)",
+                    "is the name of the approval by another role; give a name of its own, or leave it out",
+                    field_path=".name",
+                ),
             ]
         }
     )
 
     name: str | None = Field(default=None, min_length=1, max_length=63)
-    """Name of the step; the default is made from its weight ("weight-10"). After an edit of the steps the position is
-    found again by this name."""
-    weight: int = Field(ge=1, le=100)
+    """Name of the step; the default is made from its weight ("weight-10") or role ("approval-risk"). After an edit of
+    the steps the position is found again by this name."""
+    weight: int | None = Field(default=None, ge=1, le=100)
     """Percent of the traffic that the candidate gets."""
-    hold: Duration
-    """How long the candidate must serve at this weight, ready, measured and within its limits."""
+    hold: Duration | None = None
+    """With `weight`: how long the candidate must serve at it, ready, measured and within its limits."""
+    approval: Approval | None = None
+    """Waits for people, at the weight of the step before (0 at the start). Gates go on judging meanwhile."""
 
     @property
     def title(self) -> str:
         """The step's name, given or made."""
-        return self.name or f"weight-{self.weight}"
+        return self.name or (f"approval-{self.approval.role}" if self.approval else f"weight-{self.weight}")
 
 
 class Catastrophe(ApiModel):
@@ -343,7 +386,7 @@ class ModelRolloutSpec(ApiModel):
                     field_path=".traffic",
                 ),
                 rule(
-                    "!has(self.baselineHoldback) || self.steps.exists(s, s.weight == 100)",
+                    "!has(self.baselineHoldback) || self.steps.exists(s, has(s.weight) && s.weight == 100)",
                     "the holdback is what the stable revision keeps in a step of weight 100, and there is none: add "
                     "one, like {weight: 100, hold: 30m}, or leave baselineHoldback out",
                     field_path=".baselineHoldback",
@@ -365,8 +408,20 @@ class ModelRolloutSpec(ApiModel):
             "x-kubernetes-list-type": "atomic",
             "x-kubernetes-validations": [
                 rule(
-                    "self.map(s, s.weight).isSorted() && self.all(s, self.exists_one(t, t.weight == s.weight))",
+                    "self.exists(s, has(s.weight))",
+                    "no step has a weight, so the candidate would never be judged: add one, like {weight: 10, "
+                    "hold: 30m}",
+                ),
+                rule(
+                    "self.filter(s, has(s.weight)).map(s, s.weight).isSorted() && self.all(s, !has(s.weight) || "
+                    "self.exists_one(t, has(t.weight) && t.weight == s.weight))",
                     "the weights must rise from step to step, each higher than the one before",
+                ),
+                rule(
+                    "self.all(s, !has(s.approval) || has(s.name) || self.exists_one(t, has(t.approval) && "
+                    "!has(t.name) && t.approval.role == s.approval.role))",
+                    "two approvals by one role would have the same name: give one of them a name, or ask for more "
+                    "people in one, like {approval: {role: risk, count: 2}}",
                 ),
                 rule(
                     "self.all(s, !has(s.name) || self.exists_one(t, has(t.name) && t.name == s.name))",
@@ -375,7 +430,7 @@ class ModelRolloutSpec(ApiModel):
             ],
         },
     )
-    """The steps on the way up. After the last one is done the candidate is promoted."""
+    """The steps on the way up, weights and approvals. After the last one is done the candidate is promoted."""
     gates: list[Gate] = Field(
         default_factory=list,
         max_length=20,
@@ -400,3 +455,10 @@ class ModelRolloutSpec(ApiModel):
     """Stops the steps upward; never a rollback."""
     deletion_policy: DeletionPolicy = DeletionPolicy.ORPHAN
     """`Orphan`: deleting the ModelRollout leaves the stable revision serving. `Delete`: everything goes with it."""
+
+    @property
+    def weight_steps(self) -> tuple[WeightStep, ...]:
+        """The steps that have a weight, in order; at least one, as admission made sure."""
+        return tuple(
+            WeightStep(step.title, step.weight, step.hold or "0s") for step in self.steps if step.weight is not None
+        )

@@ -86,6 +86,8 @@ class StepStatus(ApiModel):
     """The planned look at the end of the hold was taken."""
     skipped: bool = False
     """A human ended this step."""
+    role: str = Field(default="", max_length=40)
+    """In an approval: the role in which people must speak; empty in a step with a weight."""
 
 
 class GateStatus(ApiModel):

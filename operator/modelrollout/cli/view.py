@@ -73,8 +73,11 @@ def _labelled(seen: Snapshot) -> RenderableType:
 
 def _rung(rung: Rung) -> Text:
     """One step: ● done, ◐ current, ✗ where it ended, ○ to come."""
-    line = f"{_MARKS[rung.state]} {rung.weight:>3} %  hold {rung.hold}" + (f"  {rung.name}" if rung.name else "")
-    if rung.state is RungState.CURRENT:
+    what = rung.people or f"hold {rung.hold}"
+    line = f"{_MARKS[rung.state]} {rung.weight:>3} %  {what}" + (f"  {rung.name}" if rung.name else "")
+    if rung.people and rung.state is RungState.CURRENT:
+        line += f"  {rung.progress}"
+    elif rung.state is RungState.CURRENT:
         line += f"  {show.bar(rung.done, _BAR)} {rung.progress}"
     elif rung.state is RungState.ENDED:
         line += "  ended here"

@@ -53,14 +53,14 @@ def _size_candidate(d: Draft) -> None:
 
 def _candidate_pods(d: Draft) -> int:
     """Pods for the weight that comes next, so that they are there before the traffic."""
-    steps, step = d.input.spec.steps, d.status.step
+    steps, first, step = d.input.spec.steps, d.input.spec.weight_steps[0].weight, d.status.step
     if d.input.spec.workload.scaling is Scaling.FULL or raising.is_fast(d) or d.status.phase is Phase.PROMOTING:
         return d.input.spec.workload.replicas
     if step is None or step.number == 0:
-        return raising.pods_for(d, steps[0].weight)
-    coming = max(d.status.weight, step.weight)
+        return raising.pods_for(d, first)
+    coming = max(d.status.weight, step.weight, first)
     if step.done or step.skipped:
-        coming = steps[step.number].weight if step.number < len(steps) else 100
+        coming = max(coming, steps[step.number].weight or 0) if step.number < len(steps) else 100
     return raising.pods_for(d, coming)
 
 

@@ -40,16 +40,21 @@ def traffic_of(past: Sequence[Interval], share: float, floor: float) -> Traffic 
 
 
 def weight_of(spec: ModelRolloutSpec, step: Step) -> int:
-    """The weight that a step gives: in the last one the baseline keeps what ``baselineHoldback`` says."""
-    return 100 - (spec.baseline_holdback or 0) if step.weight == 100 else step.weight
+    """The weight that a step gives: an approval keeps that of the step before it (0 at the start), and at 100 % the
+    baseline keeps what ``baselineHoldback`` says."""
+    before = 0
+    for one in spec.steps:
+        before = one.weight or before
+        if one.title == step.title:
+            break
+    return 100 - (spec.baseline_holdback or 0) if before == 100 else before
 
 
 def cannot_see(gate: Gate, test: RateTest, spec: ModelRolloutSpec, found: Traffic) -> str:
     """What the gate should see and will not over all steps; empty when it sees what it should."""
-    holds = [max(Draft.seconds(step.hold) - _lag(gate), 0.0) for step in spec.steps]
-    stretches = [
-        _stretch(test, weight_of(spec, step), hold, found) for step, hold in zip(spec.steps, holds, strict=True)
-    ]
+    weighed = [step for step in spec.steps if step.approval is None]
+    holds = [max(Draft.seconds(one.hold) - _lag(gate), 0.0) for one in spec.weight_steps]
+    stretches = [_stretch(test, weight_of(spec, step), hold, found) for step, hold in zip(weighed, holds, strict=True)]
     sighted = [
         (one.requests, hold)
         for one, hold in zip(stretches, holds, strict=True)

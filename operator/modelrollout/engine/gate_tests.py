@@ -32,10 +32,10 @@ def compiled(gate: Gate, spec: ModelRolloutSpec) -> GateTest[Any]:
         return _rate(gate, spec, part)
     if gate.drift is not None:
         reference = None if gate.drift.reference is None else Reference.read(gate.drift.reference)
-        alpha = part.alpha + part.look_alpha * len(spec.steps)
+        alpha = part.alpha + part.look_alpha * len(spec.weight_steps)
         return DriftTest(gate.drift.measure, gate.limit, alpha, min_samples=gate.min_samples, reference=reference)
     if gate.report is not None:
-        alpha = part.alpha + part.look_alpha * len(spec.steps)
+        alpha = part.alpha + part.look_alpha * len(spec.weight_steps)
         return ReportTest(
             gate.report.metric, gate.limit, alpha, at_least=gate.at_least is not None, min_samples=gate.min_samples
         )
@@ -46,8 +46,8 @@ def compiled(gate: Gate, spec: ModelRolloutSpec) -> GateTest[Any]:
 def _rate(gate: Gate, spec: ModelRolloutSpec, part: Budget) -> RateTest:
     seconds = parse_duration(spec.evaluation.interval).total_seconds()
     patience = parse_duration(spec.evaluation.min_breach_time).total_seconds()
-    first = spec.steps[0].weight
-    planned = sum(parse_duration(step.hold).total_seconds() * step.weight / first for step in spec.steps)
+    first = spec.weight_steps[0].weight
+    planned = sum(parse_duration(one.hold).total_seconds() * one.weight / first for one in spec.weight_steps)
     return RateTest(
         name=gate.name,
         limit=gate.limit,
@@ -60,7 +60,7 @@ def _rate(gate: Gate, spec: ModelRolloutSpec, part: Budget) -> RateTest:
         must_see=gate.must_see_limit,
         intervals=max(2, math.ceil(patience / seconds)),
         seconds=seconds,
-        later_steps=len(spec.steps) - 1,
+        later_steps=len(spec.weight_steps) - 1,
         horizon=max(planned / seconds, 1.0),
     )
 
@@ -70,7 +70,7 @@ def part_of(gate: Gate, spec: ModelRolloutSpec) -> Budget:
     that cannot."""
     acting = gate.on_breach is OnBreach.ROLLBACK
     sharing = sum((one.on_breach is OnBreach.ROLLBACK) == acting for one in spec.gates)
-    return budget(parse_risk(spec.evaluation.false_rollback_rate), max(1, sharing), len(spec.steps))
+    return budget(parse_risk(spec.evaluation.false_rollback_rate), max(1, sharing), len(spec.weight_steps))
 
 
 def is_relative(gate: Gate) -> bool:

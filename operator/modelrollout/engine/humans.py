@@ -21,7 +21,7 @@ from typing import Final
 from modelrollout.api.decision import DecisionState
 from modelrollout.api.enums import Action, Phase, Reason
 from modelrollout.api.status import Pause, Pinned
-from modelrollout.engine import identity, rollback
+from modelrollout.engine import approvals, identity, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Answer, Human
 
@@ -113,6 +113,11 @@ def _promote(d: Draft, human: Human) -> str:
     step = d.status.step
     if step is None or step.number == 0:
         raise _RefusedError("its pods are starting and no step is being held yet")
+    if step.role:
+        raise _RefusedError(f"step {step.name} is for role {step.role} to decide; {approvals.what_to_type(d)}")
+    ahead = [one.title for one in d.input.spec.steps[step.number :] if one.approval]
+    if human.full and ahead:
+        raise _RefusedError(f"step {ahead[0]} is still ahead, and only an approval ends it: promote without full")
     if d.input.frozen:
         raise _RefusedError(f"steps up are frozen ({d.input.frozen})")
     if d.status.blind is not None and not human.full:

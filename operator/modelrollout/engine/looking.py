@@ -48,6 +48,7 @@ _MEASURED_PHASES: Final = (
     Phase.STARTING,
     Phase.PROGRESSING,
     Phase.PAUSED,
+    Phase.AWAITING_APPROVAL,
     Phase.PROMOTING,
     Phase.ROLLING_BACK,
     Phase.STALLED,
@@ -170,7 +171,9 @@ def extended(d: Draft, start: datetime, end: datetime) -> list[Span]:
     if begin >= end:
         return spans
     last = spans[-1] if spans else None
-    span = Span(step=step.name, weight=d.status.weight, start=begin, end=end)
+    waits = bool(step.role) and last is not None and last.weight == d.status.weight
+    name = last.step if last is not None and waits else step.name  # an approval is no step of the evidence
+    span = Span(step=name, weight=d.status.weight, start=begin, end=end)
     if last is not None and _same_place(last, span) and last.end >= begin:
         return [*spans[:-1], last.model_copy(update={"end": end})]
     return [*spans, span][-_MOST_SPANS:]

@@ -12,7 +12,15 @@ from modelrollout.engine.model import RouteState
 
 __all__ = ["matters", "summarize"]
 
-_MOVING = (Phase.PENDING, Phase.STARTING, Phase.PROGRESSING, Phase.PROMOTING, Phase.PAUSED, Phase.ROLLING_BACK)
+_MOVING = (
+    Phase.PENDING,
+    Phase.STARTING,
+    Phase.PROGRESSING,
+    Phase.AWAITING_APPROVAL,
+    Phase.PROMOTING,
+    Phase.PAUSED,
+    Phase.ROLLING_BACK,
+)
 
 
 _NUMBERS: Final[Any] = {
@@ -68,6 +76,7 @@ def _conditions(d: Draft) -> list[Condition]:
         _condition(d, ConditionType.PROGRESSING, "True" if moving else "False", reason, message),
         _gates_passing(d),
         _metrics_available(d),
+        _awaiting_approval(d),
     ]
 
 
@@ -120,6 +129,14 @@ def _metrics_available(d: Draft) -> Condition:
     if before is not None and before.status == "True":
         return before.model_copy(update={"observed_generation": d.input.generation})
     return _condition(d, ConditionType.METRICS_AVAILABLE, "Unknown", Reason.TOO_EARLY, "not needed yet")
+
+
+def _awaiting_approval(d: Draft) -> Condition:
+    step = d.status.step
+    if d.status.phase is Phase.AWAITING_APPROVAL or (d.status.phase is Phase.PAUSED and step is not None and step.role):
+        message = f"step {step.name} waits for people with the role {step.role}" if step is not None else ""
+        return _condition(d, ConditionType.AWAITING_APPROVAL, "True", Reason.AWAITING_APPROVAL, message)
+    return _condition(d, ConditionType.AWAITING_APPROVAL, "False", Reason.NOT_WANTED, "no approval is waited for")
 
 
 def _columns(d: Draft) -> dict[str, str]:

@@ -89,7 +89,7 @@ def _may_join(d: Draft) -> bool:
     view = d.view(d.candidate)
     if view is None or d.status.phase is Phase.ROLLING_BACK:
         return False
-    return raising.ready_to_carry(d, 100 if raising.is_fast(d) else d.input.spec.steps[0].weight)
+    return raising.ready_to_carry(d, 100 if raising.is_fast(d) else d.input.spec.weight_steps[0].weight)
 
 
 def shift(d: Draft) -> None:

@@ -13,9 +13,9 @@ from typing import Final
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import AdvanceOn, Gate, OnBreach, OnUndecided
 from modelrollout.api.grammar import format_duration
-from modelrollout.api.rollout import Mode, OnBlind
+from modelrollout.api.rollout import Approval, Mode, OnBlind, Step
 from modelrollout.api.status import GateStatus, Pause, StepStatus
-from modelrollout.engine import rollback
+from modelrollout.engine import approvals, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import PASSING, judged_anew, split_is_off, take_planned_look
 from modelrollout.engine.foresight import weight_of
@@ -45,8 +45,8 @@ _STAGGER: Final = 0.2
 
 def start(d: Draft) -> None:
     """At weight 0: pods, the backend in the route, and eyes open; then the first step."""
-    steps = d.input.spec.steps
-    if not ready_for(d, weight_of(d.input.spec, steps[0])):
+    first = next(step for step in d.input.spec.steps if step.weight is not None)
+    if not ready_for(d, weight_of(d.input.spec, first)):
         return
     if not in_route(d):
         wait_for_route(d)
@@ -58,18 +58,33 @@ def start(d: Draft) -> None:
 def _enter(d: Draft, number: int) -> None:
     """Enter a step; its weight follows when the pods can carry it."""
     step = d.input.spec.steps[number - 1]
-    d.set(
-        step=StepStatus(
-            number=number,
-            of=len(d.input.spec.steps),
-            name=step.title,
-            weight=weight_of(d.input.spec, step),
-            since=d.now,
-            hold_seconds=d.seconds(step.hold),
-        ),
-        gates=judged_anew(d, weight_of(d.input.spec, step)),
-        phase=Phase.PROGRESSING,
+    weight = weight_of(d.input.spec, step)
+    entered = StepStatus(
+        number=number,
+        of=len(d.input.spec.steps),
+        name=step.title,
+        weight=weight,
+        since=d.now,
+        hold_seconds=_hold_of(d, step),
     )
+    if step.approval is not None:
+        d.set(step=_keeping_on(d, entered, step.approval), phase=Phase.AWAITING_APPROVAL)
+        d.event(Reason.AWAITING_APPROVAL, f"{approvals.wanted(d)}; {approvals.what_to_type(d)}")
+        return
+    d.set(step=entered, gates=judged_anew(d, weight), phase=Phase.PROGRESSING)
+
+
+def _keeping_on(d: Draft, entered: StepStatus, approval: Approval) -> StepStatus:
+    """An approval changes no weight: what serves goes on being judged as it was, without another warm-up or look."""
+    before = d.status.step
+    serving = before.serving_since if before is not None and d.status.weight > 0 else None
+    known = {"role": approval.role, "looked": True, "serving_since": serving, "credited_at": d.now}
+    return entered.model_copy(update=known)
+
+
+def _hold_of(d: Draft, step: Step) -> float:
+    """Seconds for which a step is held; none in an approval."""
+    return d.seconds(step.hold) if step.hold is not None else 0.0
 
 
 def hold_step(d: Draft) -> None:
@@ -84,14 +99,17 @@ def hold_step(d: Draft) -> None:
     in_effect = _note_serving(d)
     step = d.status.step
     assert step is not None
-    if step.serving_since is None:
+    if step.serving_since is None and step.weight > 0:
         message = d.input.route.message or f"weight {step.weight} % is asked; the gateway has not accepted it yet"
         d.say(Phase.PROGRESSING, Reason.RAISING_WEIGHT, message, "the hold begins when it is in effect")
         return
     waiting = _why_not_counting(d, in_effect)
-    _credit(d, counting=not waiting)
+    wanted = approvals.wanted(d)
+    _credit(d, counting=not waiting and not wanted)
     if step.skipped:
         _next_step(d)
+    elif wanted:
+        _await(d, wanted)
     else:
         _hold(d, waiting)
 
@@ -101,7 +119,7 @@ def _note_serving(d: Draft) -> bool:
     step = d.status.step
     observed = d.input.route.weights.get(d.candidate)
     in_effect = observed == d.status.weight and d.input.route.state is RouteState.ACCEPTED
-    if step is not None and step.serving_since is None and in_effect:
+    if step is not None and step.serving_since is None and in_effect and d.status.weight > 0:
         step = step.model_copy(update={"serving_since": d.now, "credited_at": d.now})
         d.set(step=step, evaluated_at=d.status.evaluated_at or floored(d.now, timedelta(seconds=max(1.0, d.interval))))
     return in_effect
@@ -137,21 +155,23 @@ def _follow_edits(d: Draft) -> None:
     if step.name in titles:
         number = titles.index(step.name) + 1
     else:
-        number = max((n for n, one in enumerate(steps, 1) if one.weight <= max(d.status.weight, 1)), default=1)
+        reached = max(d.status.weight, 1)
+        number = max((n for n, one in enumerate(steps, 1) if one.weight and one.weight <= reached), default=1)
     chosen = steps[number - 1]
     if chosen.title != step.name:
         d.set(spans=renamed(d.status.spans, step.name, chosen.title))
-    d.set(
-        step=step.model_copy(
-            update={
-                "number": number,
-                "of": len(steps),
-                "name": chosen.title,
-                "weight": weight_of(d.input.spec, chosen),
-                "hold_seconds": d.seconds(chosen.hold),
-            }
-        )
-    )
+    hold = _hold_of(d, chosen)
+    now = {
+        "number": number,
+        "of": len(steps),
+        "name": chosen.title,
+        "weight": weight_of(d.input.spec, chosen),
+        "hold_seconds": hold,
+        "role": chosen.approval.role if chosen.approval else "",
+    }
+    if step.role and not now["role"]:
+        now |= {"held_seconds": hold}  # whoever waited for people had held the weight before
+    d.set(step=step.model_copy(update=now))
 
 
 def _why_not_counting(d: Draft, in_effect: bool) -> tuple[Reason, str] | None:
@@ -204,7 +224,7 @@ def _step_back(d: Draft, gate: GateStatus) -> bool:
             name=chosen.title,
             weight=before,
             since=d.now,
-            hold_seconds=d.seconds(chosen.hold),
+            hold_seconds=_hold_of(d, chosen),
         ),
     )
     d.event(Reason.SHARED_DEGRADATION, message, warning=True)
@@ -222,6 +242,16 @@ def _credit(d: Draft, *, counting: bool) -> None:
     beyond = step.extended_seconds + (gained if step.held_seconds >= step.hold_seconds else 0.0)
     told = {"held_seconds": round(held, 3), "extended_seconds": round(beyond, 3), "credited_at": d.now}
     d.set(step=step.model_copy(update=told))
+
+
+def _await(d: Draft, wanted: str) -> None:
+    """Say who must speak, and watch over what serves meanwhile."""
+    if d.status.blind is not None and _retreat_if_asked(d):
+        return
+    if d.status.paused is not None:
+        d.say(*held_back(d, ""))
+    else:
+        d.say(Phase.AWAITING_APPROVAL, Reason.AWAITING_APPROVAL, wanted, approvals.what_to_type(d))
 
 
 def _hold(d: Draft, waiting: tuple[Reason, str] | None) -> None:
@@ -308,8 +338,11 @@ def _left(step: StepStatus) -> str:
 
 
 def _what_comes(d: Draft, step: StepStatus) -> str:
-    after = weight_of(d.input.spec, d.input.spec.steps[step.number]) if step.number < step.of else None
-    what = f"weight {after} %" if after is not None else "promotion"
+    what = "promotion"
+    if step.number < step.of:
+        after = d.input.spec.steps[step.number]
+        approval = after.approval
+        what = f"approval by role {approval.role}" if approval else f"weight {weight_of(d.input.spec, after)} %"
     return f"{what} in {_left(step)} if the gates hold"
 
 
@@ -333,7 +366,7 @@ def _retreat_if_asked(d: Draft) -> bool:
 def _harm_or_youth(d: Draft) -> str:
     """Why a blind candidate must not keep its traffic even under ``onBlind: hold``."""
     step, view = d.status.step, d.view(d.candidate)
-    if step is not None and step.number <= 1:
+    if step is not None and all(one.approval for one in d.input.spec.steps[: max(step.number - 1, 0)]):
         return "no judged step is finished yet"
     if view is not None and view.ready < pods_for(d, d.status.weight) and not view.waiting:
         return f"{view.ready} of its {pods_for(d, d.status.weight)} pods are ready"
@@ -363,5 +396,8 @@ def _next_step(d: Draft) -> None:
     d.event(Reason.STEP_DONE, f"step {step.number} of {step.of} ({step.name}) is done")
     d.human_raise = step.skipped
     _enter(d, step.number + 1)
+    if d.input.spec.steps[step.number].approval is not None:
+        _await(d, approvals.wanted(d))
+        return
     _raise_to(d, weight)
     d.say(Phase.PROGRESSING, Reason.RAISING_WEIGHT, f"raising to {weight} %", "the hold begins when it is in effect")

@@ -230,6 +230,8 @@ def text(policy: Policy, results: Results) -> str:
     lines += ["", *_table(policy, results), "", sentence(results)]
     if policy.skipped:
         lines.append(f"not judged here, because they need more than counts: {', '.join(policy.skipped)}")
+    if policy.approvals:
+        lines.append(f"taken as given at once: {', '.join(policy.approvals)}")
     return "\n".join(lines)
 
 

@@ -101,11 +101,14 @@ class Plan:
     gates: tuple[GatePlan, ...]
     warnings: tuple[str, ...]
     seconds: float
+    approvals: tuple[str, ...] = ()
+    """Steps that wait for people, however long that takes."""
 
     def summary(self) -> dict[str, Any]:
         """For machines."""
         return {
             "seconds": _rounded(self.seconds),
+            "approvals": list(self.approvals),
             "gates": [gate.summary() for gate in self.gates],
             "warnings": list(self.warnings),
         }
@@ -160,7 +163,7 @@ def plan(policy: Policy, traffics: Mapping[str, Traffic], wishes: Mapping[str, s
             raise ValueError(f'--want: "{name}" is no gate of the policy: there are {", ".join(sorted(known))}')
     bound = policy.bind(_columns(policy), policy.interval)
     gates = tuple(_gate(policy, one, traffics[one.counted.name], (wishes or {}).get(one.counted.name)) for one in bound)
-    return Plan(gates, _warnings(policy, bound), policy.planned)
+    return Plan(gates, _warnings(policy, bound), policy.planned, policy.approvals)
 
 
 def _columns(policy: Policy) -> set[str]:
@@ -323,7 +326,8 @@ def _warnings(policy: Policy, bound: Sequence[Bound]) -> tuple[str, ...]:
 
 def text(plan: Plan) -> str:
     """What people read."""
-    parts = [f"{len(plan.gates)} gates; a rollout that nothing holds up takes {format_duration(plan.seconds)}"]
+    people = f", and as long as people take for {', '.join(plan.approvals)}" if plan.approvals else ""
+    parts = [f"{len(plan.gates)} gates; a rollout that nothing holds up takes {format_duration(plan.seconds)}{people}"]
     parts += ["\n".join(_told(gate)) for gate in plan.gates]
     if plan.warnings:
         parts.append("\n".join(f"warning: {one}" for one in plan.warnings))

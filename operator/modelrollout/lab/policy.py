@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from modelrollout.api.gate import AdvanceOn, Gate, OnBreach, OnUndecided
 from modelrollout.api.grammar import parse_duration, parse_percent, parse_risk, parse_selector
 from modelrollout.api.meta import ApiModel
-from modelrollout.api.rollout import ModelRolloutSpec
+from modelrollout.api.rollout import ModelRolloutSpec, Step
 from modelrollout.gates.rate import RateTest, budget
 
 __all__ = ["Bound", "Buckets", "CountedGate", "Pair", "Policy", "PolicyStep", "find_policy", "read_documents"]
@@ -114,6 +114,7 @@ class Policy:
 
     ``catastrophe``: share of failed requests and number of requests from which one interval is enough.
     ``skipped``: names of gates that need more than counts, which a recording does not hold.
+    ``approvals``: names of the steps that wait for people, who are taken to agree at once.
     """
 
     steps: tuple[PolicyStep, ...]
@@ -124,6 +125,7 @@ class Policy:
     false_rollback_rate: float
     catastrophe: tuple[float, int]
     skipped: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
 
     @property
     def planned(self) -> float:
@@ -230,7 +232,8 @@ def _refuse_unknown(raw: Mapping[str, Any]) -> None:
 
 def _policy(spec: ModelRolloutSpec) -> Policy:
     look = spec.evaluation
-    for before, after in pairwise(spec.steps):
+    _check_steps(spec.steps)
+    for before, after in pairwise(spec.weight_steps):
         if after.weight <= before.weight:
             raise ValueError(f"steps: weight {after.weight} follows {before.weight}: the weights must rise")
     counted = [gate for gate in spec.gates if _checked_kind(gate) in ("ratio", "latency")]
@@ -240,8 +243,8 @@ def _policy(spec: ModelRolloutSpec) -> Policy:
         raise ValueError(f"gates: {twice[0]} is there twice: give each gate a name of its own")
     return Policy(
         steps=tuple(
-            PolicyStep(step.title, _share(step.weight, spec.baseline_holdback), _seconds("steps: hold", step.hold))
-            for step in spec.steps
+            PolicyStep(one.name, _share(one.weight, spec.baseline_holdback), _seconds("steps: hold", one.hold))
+            for one in spec.weight_steps
         ),
         gates=tuple(_counted(gate) for gate in counted),
         warmup=_seconds("warmup", spec.warmup),
@@ -253,7 +256,20 @@ def _policy(spec: ModelRolloutSpec) -> Policy:
             look.catastrophe.min_requests,
         ),
         skipped=tuple(gate.name for gate in spec.gates if gate not in counted),
+        approvals=tuple(step.title for step in spec.steps if step.approval is not None),
     )
+
+
+def _check_steps(steps: Sequence[Step]) -> None:
+    """What the API server would refuse."""
+    for step in steps:
+        if (step.weight is None) == (step.approval is None) or (step.weight is None) != (step.hold is None):
+            raise ValueError(
+                f"steps: {step.title}: a step is either a weight with a hold or an approval: write "
+                "{weight: 10, hold: 30m} or {approval: {role: risk}}"
+            )
+    if all(step.weight is None for step in steps):
+        raise ValueError("steps: none has a weight: add one, like {weight: 10, hold: 30m}")
 
 
 def _share(weight: int, holdback: int | None) -> float:

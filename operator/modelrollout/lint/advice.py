@@ -52,14 +52,14 @@ def _observing(spec: ModelRolloutSpec) -> Advice:
 
 
 def _last_step(spec: ModelRolloutSpec) -> Advice:
-    last = len(spec.steps) - 1
-    where = f"spec.steps[{last}]"
+    last = spec.weight_steps[-1]
+    where = f"spec.steps[{[step.title for step in spec.steps].index(last.name)}]"
     if not spec.gates:
         return
-    if spec.steps[last].weight < 100:
+    if last.weight < 100:
         yield (
             where,
-            f"the last step has {spec.steps[last].weight} % of the traffic; then the candidate is promoted and gets "
+            f"the last step has {last.weight} % of the traffic; then the candidate is promoted and gets "
             "all of it unwatched: add a step like {weight: 100, hold: 30m}",
         )
     elif not spec.baseline_holdback and all(is_relative(gate) or not _acts(gate) for gate in spec.gates):
@@ -83,6 +83,8 @@ def _catastrophe(spec: ModelRolloutSpec) -> Advice:
 def _short_holds(spec: ModelRolloutSpec) -> Advice:
     patience = max(_seconds(spec.evaluation.min_breach_time), 2 * _seconds(spec.evaluation.interval))
     for number, step in enumerate(spec.steps):
+        if step.hold is None:
+            continue
         hold = _seconds(step.hold)
         where = f"spec.steps[{number}].hold"
         late = [gate for gate in spec.gates if gate.labels_within and hold <= _seconds(gate.labels_within)]

@@ -9,6 +9,7 @@ from modelrollout.api.enums import Outcome, Phase
 from modelrollout.api.grammar import format_duration
 from modelrollout.api.rollout import Step
 from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.screen import units
 from modelrollout.screen.snapshot import Snapshot
 
 __all__ = ["Rung", "RungState", "ladder"]
@@ -29,36 +30,50 @@ class Rung:
     """One step."""
 
     weight: int
-    """Percent of the traffic."""
+    """Percent of the traffic; in an approval that of the step before it."""
     name: str
     """Empty when the user gave none."""
     hold: str
-    """How long it is held, as it was written."""
+    """How long it is held, as it was written; empty in an approval."""
     state: RungState
     done: float = 0.0
     """How much of the hold is over, from 0 to 1; only of the current step."""
     progress: str = ""
     """The same in words; only of the current step."""
+    people: str = ""
+    """Who must approve; empty in a step with a weight."""
 
 
 def ladder(seen: Snapshot) -> list[Rung]:
     """Every step, the first one first."""
-    return [_rung(seen, number, step) for number, step in enumerate(seen.rollout.spec.steps, start=1)]
+    rungs: list[Rung] = []
+    weight = 0
+    for number, step in enumerate(seen.rollout.spec.steps, start=1):
+        weight = step.weight or weight
+        rungs.append(_rung(seen, number, step, weight))
+    return rungs
 
 
-def _rung(seen: Snapshot, number: int, step: Step) -> Rung:
-    state = _state(seen, number, step)
+def _rung(seen: Snapshot, number: int, step: Step, weight: int) -> Rung:
+    state = _state(seen, number, step, weight)
     done, progress = _progress(seen) if state is RungState.CURRENT else (0.0, "")
-    return Rung(step.weight, step.name or "", step.hold, state, done, progress)
+    return Rung(weight, step.name or "", step.hold or "", state, done, progress, _people(step))
 
 
-def _state(seen: Snapshot, number: int, step: Step) -> RungState:
+def _people(step: Step) -> str:
+    if step.approval is None:
+        return ""
+    several = f", {step.approval.count} people" if step.approval.count > 1 else ""
+    return f"approval by role {step.approval.role}{several}"
+
+
+def _state(seen: Snapshot, number: int, step: Step, weight: int) -> RungState:
     status = seen.rollout.status
     if status.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
         reached = _reached(status)
         if step.weight == reached:
             return RungState.ENDED
-        return RungState.DONE if step.weight < reached else RungState.TO_COME
+        return RungState.DONE if weight < reached else RungState.TO_COME
     if status.phase is Phase.STABLE:
         return RungState.DONE if _taken(seen) else RungState.TO_COME
     current = status.step.number if status.step is not None and status.candidate is not None else 0
@@ -86,6 +101,8 @@ def _taken(seen: Snapshot) -> bool:
 def _progress(seen: Snapshot) -> tuple[float, str]:
     step = seen.rollout.status.step
     assert step is not None
+    if step.role:
+        return 0.0, f"waits since {units.age(step.since, seen.now)}"
     done = 1.0 if step.hold_seconds <= 0 else min(1.0, step.held_seconds / step.hold_seconds)
     held, hold = format_duration(min(step.held_seconds, step.hold_seconds)), format_duration(step.hold_seconds)
     longer = format_duration(step.extended_seconds) if step.extended_seconds >= 1.0 else ""
