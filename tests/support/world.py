@@ -175,6 +175,7 @@ class _Route:
     changed: datetime = START
     version: int = 0
     message: str = ""
+    edited_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,9 +311,9 @@ class World:
         self._vanish_if_free()
         self.touch()
 
-    def edit_route(self, weights: Mapping[str, int], *, keep_marker: bool = True) -> None:
+    def edit_route(self, weights: Mapping[str, int], *, keep_marker: bool = True, by: str = "") -> None:
         """Somebody else writes the route."""
-        self.route.weights = dict(weights)
+        self.route.weights, self.route.edited_by = dict(weights), by
         if not keep_marker:
             self.route.marker = None
         self._route_changed()
@@ -513,7 +514,9 @@ class World:
             target=Target(target, self.raw["model"]["version"], self.template_error),
             status=self.status,
             revisions={name: self._view(one) for name, one in self.deployments.items()},
-            route=RouteView(route.state, shares, route.marker, route.message),
+            route=RouteView(
+                route.state, shares, route.marker, route.message, generation=route.version, edited_by=route.edited_by
+            ),
             measurement=None,
             humans=tuple(self.humans.values()),
             frozen=self.frozen,

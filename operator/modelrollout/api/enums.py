@@ -89,6 +89,7 @@ class Reason(StrEnum):
     ROUTE_NOT_FOUND = "RouteNotFound"
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
     ROUTE_RESTORED = "RouteRestored"
+    ROUTE_CONTESTED = "RouteContested"
     STABLE_MISSING = "StableMissing"
     DECISION_APPLIED = "DecisionApplied"
     DECISION_REFUSED = "DecisionRefused"

@@ -17,6 +17,7 @@ from modelrollout.api.meta import ApiModel
 __all__ = [
     "Blind",
     "Condition",
+    "Contest",
     "Failed",
     "GateStatus",
     "HistoryEntry",
@@ -230,6 +231,19 @@ class Blind(ApiModel):
     """Whether the alert after `blindTimeout` was raised."""
 
 
+class Contest(ApiModel):
+    """Somebody else who writes the route's weights."""
+
+    by: str = Field(default="", max_length=128)
+    """Who: the field manager, as far as the route says."""
+    overwritten_at: list[Time] = Field(min_length=1, max_length=3)
+    """When our weights were written over, the newest first."""
+    generation: int = 0
+    """Generation of the route that was counted last."""
+    since: Time | None = None
+    """Since when it is a fight: nothing goes up until it ends."""
+
+
 class HistoryEntry(ApiModel):
     """A past rollout."""
 
@@ -319,6 +333,8 @@ class ModelRolloutStatus(ApiModel):
     """Why nothing moves up."""
     blind: Blind | None = None
     """A metrics outage."""
+    contest: Contest | None = None
+    """Somebody else who writes the route's weights."""
     failed: Failed | None = None
     """The revision that was rolled back and is not tried again."""
     pinned: Pinned | None = None

@@ -11,13 +11,25 @@ It reads like a table of contents. Each line below is a rule in a module of this
     rollback   back to stable: breach, failure, abort, revert
     capacity   pods for each revision, and what may go
     routing    the weights that follow
+    contest    who keeps writing over them
     report     conditions, columns and the next sentence
 """
 
 from __future__ import annotations
 
 from modelrollout.api.enums import Phase, Reason
-from modelrollout.engine import capacity, guards, humans, identity, progress, promotion, report, rollback, routing
+from modelrollout.engine import (
+    capacity,
+    contest,
+    guards,
+    humans,
+    identity,
+    progress,
+    promotion,
+    report,
+    rollback,
+    routing,
+)
 from modelrollout.engine.draft import Draft, forget_times_to_come
 from modelrollout.engine.evidence import follow_gate_edits, note_split, take_evidence
 from modelrollout.engine.model import Decision, Input, RouteState
@@ -39,6 +51,7 @@ def decide(i: Input) -> Decision:
     _act(d)
     capacity.size(d)
     routing.shift(d)
+    contest.say(d)
     report.summarize(d)
     return Decision(
         first=tuple(d.first),

@@ -104,6 +104,9 @@ def forget_times_to_come(d: Draft) -> None:
         at = getattr(d.status, name)
         if at is not None and at > now:
             d.set(**{name: now})
+    contest = d.status.contest
+    if contest is not None and contest.overwritten_at[0] > now:
+        d.set(contest=contest.model_copy(update={"overwritten_at": [min(at, now) for at in contest.overwritten_at]}))
     if d.status.blind is not None and d.status.blind.since > now:
         d.set(blind=d.status.blind.model_copy(update={"since": now}))
     if step is not None:

@@ -4,7 +4,7 @@
 verb     when                                                        effect
 =======  ==========================================================  =================================
 pause    a candidate is on its way                                   steps up stop; gates go on
-resume   paused (not by spec)                                        steps go on
+resume   paused (not by spec), or the route is contested             steps go on
 abort    a candidate is on its way, and there is a stable revision   all traffic back; not tried again
 promote  a step is being held, not frozen, not blind                 this step ends now
          with ``full``                                               every step ends now
@@ -21,7 +21,7 @@ from typing import Final
 from modelrollout.api.decision import DecisionState
 from modelrollout.api.enums import Action, Phase, Reason
 from modelrollout.api.status import Pause, Pinned
-from modelrollout.engine import approvals, identity, rollback
+from modelrollout.engine import approvals, contest, identity, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Answer, Human
 
@@ -91,8 +91,10 @@ def _resume(d: Draft, human: Human) -> str:
     version = _on_trial(d, human)
     if d.input.spec.paused:
         raise _RefusedError("spec.paused is true: set it to false")
-    if d.status.paused is None:
+    if d.status.paused is None and not contest.is_on(d):
         raise _RefusedError("it is not paused")
+    if contest.is_on(d):
+        d.set(contest=None)
     step = d.status.step
     d.set(paused=None, step=step.model_copy(update={"extended_seconds": 0.0}) if step is not None else None)
     return f"version {version} goes on from {d.status.weight} %"
@@ -120,6 +122,8 @@ def _promote(d: Draft, human: Human) -> str:
         raise _RefusedError(f"step {ahead[0]} is still ahead, and only an approval ends it: promote without full")
     if d.input.frozen:
         raise _RefusedError(f"steps up are frozen ({d.input.frozen})")
+    if contest.is_on(d):
+        raise _RefusedError("someone else keeps writing the route's weights; stop that, then resume")
     if d.status.blind is not None and not human.full:
         raise _RefusedError("there are no metrics to judge by; promote with full to go on all the same")
     paused = d.status.paused if d.status.paused and d.status.paused.reason is Reason.PAUSED_BY_SPEC else None

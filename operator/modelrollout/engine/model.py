@@ -110,6 +110,10 @@ class RouteView:
     weights: Mapping[str, int] = field(default_factory=dict)
     marker: Marker | None = None
     message: str = ""
+    generation: int = 0
+    """Changes with every edit of the route's spec."""
+    edited_by: str = ""
+    """Who wrote the weights last, when they are not those of the marker: the field manager."""
 
 
 class ProblemKind(StrEnum):

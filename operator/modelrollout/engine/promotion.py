@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelrollout.api.enums import Outcome, Phase, Reason, Role
-from modelrollout.engine import identity, rollback
+from modelrollout.engine import contest, identity, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import RouteState, SetRole
 from modelrollout.engine.raising import (
@@ -50,6 +50,8 @@ def promote(d: Draft) -> None:
 def _why_not_promoting(d: Draft, *, fast: bool) -> str:
     """Why the last movement must wait. The fast track asks for no metrics and minds neither a freeze nor spec.paused:
     it restores what served before. A pause that a human put on this very candidate stops it too."""
+    if contest.is_on(d):
+        return "the route is contested"
     if fast:
         paused = d.status.paused
         return "" if paused is None or paused.reason is Reason.PAUSED_BY_SPEC else "paused"

@@ -11,6 +11,7 @@ from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import OnBreach
 from modelrollout.api.rollout import Mode, Scaling
 from modelrollout.api.status import Pause
+from modelrollout.engine import contest
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.gate_tests import is_relative
 from modelrollout.engine.model import RouteState
@@ -64,6 +65,8 @@ def stopped(d: Draft) -> str:
     """What stops every movement upward, also the last one, of stable's role; empty when nothing does."""
     if d.input.frozen:
         return f"frozen: {d.input.frozen}"
+    if contest.is_on(d):
+        return "the route is contested"
     if _by_a_human(d):
         return ""
     if d.status.paused is not None or d.input.spec.paused:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from modelrollout.api.enums import Phase, Reason
 from modelrollout.api.status import Pause
-from modelrollout.engine import raising, rollback
+from modelrollout.engine import contest, raising, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import judged_anew
 from modelrollout.engine.model import Marker, RouteState, SetFinalizer, SetWeights
@@ -21,27 +21,46 @@ _LOWERED_BY_US = rollback.LATCHED | {Reason.METRICS_UNAVAILABLE, Reason.CANDIDAT
 
 
 def note_what_was_applied(d: Draft) -> None:
-    """Compare the route with what was asked: adopt our own unrecorded lowering, obey an outside one."""
+    """Compare the route with what was asked: adopt our own unrecorded lowering, obey an outside one, and count every
+    one that is to be written over again."""
+    contest.end_if_quiet(d)
     route = d.input.route
     observed = route.weights.get(d.candidate) if d.candidate else None
     d.set(observed_weight=observed if route.state is RouteState.ACCEPTED else d.status.observed_weight)
-    if not d.candidate or d.status.weight == 0 or route.marker is None or route.state is RouteState.MISSING:
+    if route.marker is None or route.state in (RouteState.MISSING, RouteState.IN_USE, RouteState.UNUSABLE):
         return
-    if route.state is RouteState.UNUSABLE or not route.weights:
+    if d.candidate and d.status.weight > 0 and _adopted(d, route.marker):
         return
-    if _adopted(d, route.marker):
+    if d.stable and dict(route.weights) != dict(route.marker.weights) and not _obeyed_again(d, route.marker):
+        contest.count(d)
+    _obey(d, route.marker)
+
+
+def _obey(d: Draft, marker: Marker) -> None:
+    """Who lowers the candidate's weight on the route is a person in a hurry: it stays there until they say `resume`."""
+    if not d.candidate:
         return
-    seen, written = route.weights.get(d.candidate, 0), route.marker.weights.get(d.candidate, 0)
-    if seen < written and seen < d.status.weight:
-        message = f"someone lowered the candidate's weight from {written} % to {seen} % on the route"
-        step = d.status.step
-        d.set(
-            weight=seen,
-            paused=Pause(reason=Reason.PAUSED_BY_OUTSIDE_EDIT, at=d.now, message=message),
-            step=step.model_copy(update={"serving_since": None, "skipped": False}) if step is not None else None,
-            gates=judged_anew(d, seen),
-        )
-        d.event(Reason.PAUSED_BY_OUTSIDE_EDIT, message, warning=True)
+    seen, written = d.input.route.weights.get(d.candidate, 0), marker.weights.get(d.candidate, 0)
+    if seen >= min(written, d.status.weight):
+        return
+    message = f"{contest.who(d)} lowered the candidate's weight from {written} % to {seen} % on the route"
+    step = d.status.step
+    d.set(
+        weight=seen,
+        paused=Pause(reason=Reason.PAUSED_BY_OUTSIDE_EDIT, at=d.now, message=message),
+        step=step.model_copy(update={"serving_since": None, "skipped": False}) if step is not None else None,
+        gates=judged_anew(d, seen),
+    )
+    d.event(Reason.PAUSED_BY_OUTSIDE_EDIT, message, warning=True)
+
+
+def _obeyed_again(d: Draft, marker: Marker) -> bool:
+    """Whether someone who is being obeyed only lowers the weight further: nothing of that is written over."""
+    paused, route = d.status.paused, d.input.route
+    held = paused is not None and paused.reason is Reason.PAUSED_BY_OUTSIDE_EDIT
+    return (
+        held and d.stable in route.weights and route.weights.get(d.candidate, 0) <= marker.weights.get(d.candidate, 0)
+    )
 
 
 def _adopted(d: Draft, marker: Marker) -> bool:
@@ -101,6 +120,9 @@ def shift(d: Draft) -> None:
     share = observed.get(d.candidate, 0)
     raises = bool(d.stable and d.candidate) and desired.get(d.candidate, 0) > share
     lowers = any(desired.get(revision, 0) < had for revision, had in observed.items() if revision != d.stable)
+    if contest.is_hot(d) and not raises and desired.get(d.candidate, 0) >= share:
+        d.wake_in(1.0)
+        return
     if raises and (lowers or not _may_go_up_now(d)):
         desired |= {d.stable: 100 - share, d.candidate: share}
         raises = False
@@ -123,19 +145,27 @@ def shift(d: Draft) -> None:
 
 
 def _tell_of_correction(d: Draft, desired: Mapping[str, int]) -> None:
-    """Someone else raised a share above what was last written: it is put back, and they should know why."""
+    """Someone else raised a share above what was last written, or took a backend of ours out: it is put back, and they
+    should know why."""
+    if contest.is_on(d):
+        return
     marker, observed = d.input.route.marker, d.input.route.weights
     raised = observed.get(d.candidate, 0) if d.candidate else 0
     if marker is not None and raised > max(marker.weights.get(d.candidate, 0), desired.get(d.candidate, 0)):
         back = desired.get(d.candidate, 0)
-        message = f"someone raised the candidate's weight to {raised} % on the route; it is put back to {back} %"
+        message = (
+            f"{contest.who(d)} raised the candidate's weight to {raised} % on the route; it is put back to {back} %"
+        )
+        d.event(Reason.ROUTE_RESTORED, message, warning=True)
+    elif marker is not None and d.stable in marker.weights and d.stable not in observed and d.stable in desired:
+        message = f"{contest.who(d)} took the stable revision out of the route; it is put back"
         d.event(Reason.ROUTE_RESTORED, message, warning=True)
 
 
 def _may_go_up_now(d: Draft) -> bool:
     """Whether the candidate's share may rise in this very write: never blindly, right after a restart, or onto pods
     that are not there."""
-    if not raising.ready_to_carry(d, d.status.weight):
+    if contest.is_on(d) or not raising.ready_to_carry(d, d.status.weight):
         return False
     return raising.is_fast(d) or not raising.may_raise(d)
 

@@ -15,7 +15,7 @@ from modelrollout.api.gate import AdvanceOn, Gate, OnBreach, OnUndecided
 from modelrollout.api.grammar import format_duration
 from modelrollout.api.rollout import Approval, Mode, OnBlind, Step
 from modelrollout.api.status import GateStatus, Pause, StepStatus
-from modelrollout.engine import approvals, rollback
+from modelrollout.engine import approvals, contest, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import PASSING, judged_anew, split_is_off, take_planned_look
 from modelrollout.engine.foresight import weight_of
@@ -236,7 +236,8 @@ def _credit(d: Draft, *, counting: bool) -> None:
     intervals."""
     step = d.status.step
     assert step is not None
-    stopped = d.status.paused is not None or bool(d.input.frozen) or d.status.blind is not None
+    paused = d.status.paused is not None or d.status.blind is not None
+    stopped = paused or bool(d.input.frozen) or contest.is_on(d)
     gained = min(d.since(step.credited_at), 2.0 * d.interval) if counting and not stopped else 0.0
     held = step.held_seconds + gained
     beyond = step.extended_seconds + (gained if step.held_seconds >= step.hold_seconds else 0.0)
@@ -258,7 +259,7 @@ def _hold(d: Draft, waiting: tuple[Reason, str] | None) -> None:
     """Say what is being waited for, or go on."""
     step = d.status.step
     assert step is not None
-    if d.input.frozen or d.status.paused is not None or d.status.blind is not None:
+    if d.input.frozen or d.status.paused is not None or d.status.blind is not None or contest.is_on(d):
         if not _retreat_if_asked(d):
             d.say(*held_back(d, ""))
         return

@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from modelrollout.api.meta import ANNOTATION_APPLIED, ANNOTATION_OWNER_UID, LABEL_NAME, SERVICE_PORT
+from modelrollout.api.meta import ANNOTATION_APPLIED, ANNOTATION_OWNER_UID, FIELD_MANAGER, LABEL_NAME, SERVICE_PORT
 from modelrollout.api.objects import Rollout
 from modelrollout.api.rollout import DeletionPolicy, RouteRef
 from modelrollout.engine.model import Marker, RouteState, RouteView, SetWeights
 from modelrollout.engine.revision import child_name
-from modelrollout.kube.client import ENDPOINT_SLICES, HTTP_ROUTES, ConflictError, Kube, NotFound
+from modelrollout.kube.client import ENDPOINT_SLICES, HTTP_ROUTES, ConflictError, Kube, KubeError, NotFound
 from modelrollout.kube.reflector import Reflector
 
-__all__ = ["GatewayApiTraffic", "Place", "build_route", "find_place", "view_of"]
+__all__ = ["GatewayApiTraffic", "Place", "build_route", "find_place", "last_writer", "view_of"]
 
 Body = dict[str, Any]
 
@@ -180,7 +180,21 @@ def view_of(route: Body, place: Place, rollout: str, *, shared: bool) -> RouteVi
     state, message = _acceptance(
         route, {child_name(rollout, revision) for revision in place.weights} if shared else None
     )
-    return RouteView(state=state, weights=percents, marker=_marker(route), message=message)
+    generation = int(route["metadata"].get("generation", 0))
+    return RouteView(state=state, weights=percents, marker=_marker(route), message=message, generation=generation)
+
+
+def last_writer(route: Body) -> str:
+    """Who wrote the rules last, other than the operator: the field manager; empty when nobody else did.
+
+    Source: KEP-555, managedFields.
+    """
+    others = [
+        (str(entry.get("time", "")), str(entry.get("manager", "")))
+        for entry in route["metadata"].get("managedFields") or []
+        if entry.get("manager") != FIELD_MANAGER and "f:rules" in (entry.get("fieldsV1") or {}).get("f:spec", {})
+    ]
+    return max(others)[1] if others else ""
 
 
 def _acceptance(route: Body, ours: set[str] | None) -> tuple[RouteState, str]:
@@ -299,7 +313,18 @@ class GatewayApiTraffic:
             serving = await self._serving(rollout, route, place)
             if serving:
                 return RouteView(state=RouteState.IN_USE, message=serving)
-        return view_of(route, place, rollout.name, shared=ref is not None)
+        view = view_of(route, place, rollout.name, shared=ref is not None)
+        if view.marker is None or dict(view.marker.weights) == dict(view.weights):
+            return view
+        return replace(view, edited_by=await self._edited_by(route))
+
+    async def _edited_by(self, route: Body) -> str:
+        """Who changed the weights. The copies are kept without managedFields, so this asks, which is rarely needed."""
+        path = HTTP_ROUTES.path(route["metadata"]["namespace"], route["metadata"]["name"])
+        try:
+            return last_writer(await self._kube.get(path))
+        except KubeError:
+            return ""  # a name is not worth the delay
 
     async def _serving(self, rollout: Rollout, route: Body, place: Place) -> str:
         """Whether the rule's backends already serve users, whom a first revision without steps would cut off."""
