@@ -97,7 +97,7 @@ def test_manifests_that_are_nearly_wrong_are_accepted(crds: LocalCluster) -> Non
 
 
 def test_there_are_enough_wrong_manifests() -> None:
-    names = [case.name for case in (*ROLLOUTS, *DECISIONS, *UNKNOWN_FIELDS, *RIGHT)]
+    names = [case.name for case in (*ROLLOUTS, *DECISIONS, *UNKNOWN_FIELDS)] + [case.name for case in RIGHT]
     assert len(set(names)) == len(names) >= 40
 
 

@@ -145,24 +145,11 @@ def test_slips_of_the_pen_are_named(cluster: LocalCluster, operator: Operator, n
 
 
 def test_other_ways_to_tell_the_revisions_apart(cluster: LocalCluster, operator: Operator, namespace: str) -> None:
-    """By a label that whoever counts sets, and by what the gateway counts per Service (durations in milliseconds)."""
+    """By a label that whoever counts sets, and by the presets of what the gateway counts per Service."""
     by_label = manifests.ERRORS | {"identity": {"by": "label", "label": "model_revision"}}
     by_service = [
-        {
-            "name": "errors",
-            "ratio": {"bad": 'envoy_cluster_upstream_rq_xx{envoy_response_code_class="5"}'}
-            | {"total": "envoy_cluster_upstream_rq_xx"},
-            "atMost": "baseline + 1pp",
-            "minSamples": 20,
-            "identity": {"by": "service"},
-        },
-        {
-            "name": "p95",
-            "latency": {"histogram": "envoy_cluster_upstream_rq_time", "quantile": "0.95"},
-            "atMost": "200ms",
-            "minSamples": 20,
-            "identity": {"by": "service"},
-        },
+        {"name": "errors", "preset": "envoy/errors", "atMost": "baseline + 1pp", "minSamples": 20},
+        {"name": "p95", "preset": "envoy/latency", "atMost": "200ms", "minSamples": 20},
     ]
 
     def release(name: str, gates: list[Body], bad: dict[str, str], gate: str) -> None:

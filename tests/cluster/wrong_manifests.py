@@ -11,6 +11,8 @@ import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
+from modelrollout.api.presets.registry import PRESETS
+
 __all__ = ["DECISIONS", "DELETE", "RIGHT", "ROLLOUTS", "UNKNOWN_FIELDS", "Right", "Wrong", "edited"]
 
 DELETE: Final = object()
@@ -94,6 +96,11 @@ def _report(config: str = "evaluation-{version}", key: str = "report.json", **sa
     limit = {} if "atMost" in said or "atLeast" in said else {"atLeast": "0.9"}
     report = {"configMap": config, "key": key, "metric": "auc"}
     return {"spec.gates": [{"name": "auc", "report": report, **limit, **said}]}
+
+
+def _preset(name: str, **said: Any) -> dict[str, Any]:
+    """One gate by preset, as an edit."""
+    return {"spec.gates": [{"name": "checked", "preset": name, **said}]}
 
 
 def _selector(text: str) -> dict[str, Any]:
@@ -335,22 +342,91 @@ _LIMITS: Final = (
     Wrong("latency-bare", _latency({"atMost": "200"}), "spec.gates[0].atMost", ("200ms",)),
 )
 
+_PRESETS: Final = (
+    Wrong("preset-unknown", _preset("vlm/ttft"), "spec.gates[0].preset", ('"vlm/ttft"', '"vllm/ttft"')),
+    Wrong(
+        "preset-and-ratio",
+        _preset("vllm/errors", ratio={"bad": 'q_total{code="5"}', "total": "q_total"}),
+        "spec.gates[0]",
+        ("exactly one of preset, ratio",),
+    ),
+    Wrong(
+        "preset-at-least", _preset("vllm/errors", atLeast="99%"), "spec.gates[0].atLeast", ("upper one", "write atMost")
+    ),
+    Wrong("preset-errors-in-ms", _preset("envoy/errors", atMost="200ms"), "spec.gates[0]", ("a share, not a time",)),
+    Wrong(
+        "preset-latency-in-percent", _preset("vllm/ttft", atMost="5%"), "spec.gates[0].atMost", ("write atMost: 200ms",)
+    ),
+    Wrong(
+        "preset-labels-within",
+        _preset("vllm/errors", labelsWithin="5m"),
+        "spec.gates[0].labelsWithin",
+        ("counted at once", "leave it out"),
+    ),
+    Wrong(
+        "preset-errors-quantile",
+        _preset("vllm/errors", quantile="0.95"),
+        "spec.gates[0].quantile",
+        ("for a preset that is a latency", "leave it out"),
+    ),
+    Wrong(
+        "quantile-without-preset",
+        {f"{_GATE}.quantile": "0.95"},
+        "spec.gates[0].quantile",
+        ("write it into latency",),
+    ),
+    Wrong(
+        "where-without-preset", {f"{_GATE}.where": 'model="a"'}, "spec.gates[0].where", ("into the selector itself",)
+    ),
+    Wrong(
+        "where-no-matcher",
+        _preset("triton/errors", where="ranker"),
+        "spec.gates[0].where",
+        ("no list of label matchers", 'model="ranker"'),
+    ),
+    Wrong(
+        "where-namespace",
+        _preset("triton/errors", where='namespace="other"'),
+        "spec.gates[0].where",
+        ("label namespace", "leave it out"),
+    ),
+    Wrong(
+        "preset-must-see-within",
+        _preset("vllm/errors", atMost="baseline + 1pp", mustSee="baseline + 0.5pp"),
+        "spec.gates[0].mustSee",
+        ("not beyond the limit",),
+    ),
+    Wrong("preset-for", _preset("vllm/errors", **{"for": "3 of 5"}), "spec.gates[0].for", ("leave it out",)),
+)
+
 _GATES: Final = (
     Wrong("gate-names-equal", {"spec.gates.1.name": "ctr"}, "spec.gates[1]", ("Duplicate value", "ctr")),
     Wrong("gate-name-capital", {f"{_GATE}.name": "CTR"}, "spec.gates[0].name", ("small letters", "ctr or p95")),
     Wrong("gate-no-name", {f"{_GATE}.name": DELETE}, "spec.gates[0].name", ("Required",)),
-    Wrong("gate-no-metric", {f"{_GATE}.ratio": DELETE}, "spec.gates[0]", ("exactly one of ratio, latency",)),
+    Wrong("gate-no-metric", {f"{_GATE}.ratio": DELETE}, "spec.gates[0]", ("exactly one of preset, ratio, latency",)),
     Wrong(
         "gate-two-metrics",
         {f"{_GATE}.latency": {"histogram": "q_seconds"}},
         "spec.gates[0]",
-        ("exactly one of ratio, latency",),
+        ("exactly one of preset, ratio, latency",),
     ),
     Wrong(
         "good-and-bad", {f"{_GATE}.ratio.bad": "misses_total"}, "spec.gates[0].ratio", ("good or bad", "exactly one")
     ),
     Wrong("neither-good-nor-bad", {f"{_GATE}.ratio.good": DELETE}, "spec.gates[0].ratio", ("exactly one",)),
-    Wrong("no-total", {f"{_GATE}.ratio.total": DELETE}, "spec.gates[0].ratio.total", ("Required",)),
+    Wrong("no-total", {f"{_GATE}.ratio.total": DELETE}, "spec.gates[0].ratio", ("exactly one of total", "and others")),
+    Wrong(
+        "total-and-others",
+        {f"{_GATE}.ratio.others": "skips_total"},
+        "spec.gates[0].ratio",
+        ("exactly one of total", "and others"),
+    ),
+    Wrong(
+        "unit-unknown",
+        _latency({"atMost": "200ms"}, unit="m"),
+        "spec.gates[0].latency.unit",
+        ('Unsupported value: "m"', '"ms"', '"us"'),
+    ),
     Wrong(
         "no-labels-within",
         {f"{_GATE}.labelsWithin": DELETE},
@@ -538,7 +614,10 @@ _VALUE_AND_REPORT: Final = (
         ("leave it out", "report its version"),
     ),
     Wrong(
-        "report-and-ratio", _report(ratio={"bad": 'a{c="5"}', "total": "a"}), "spec.gates[0]", ("exactly one of ratio",)
+        "report-and-ratio",
+        _report(ratio={"bad": 'a{c="5"}', "total": "a"}),
+        "spec.gates[0]",
+        ("exactly one of preset, ratio",),
     ),
     Wrong(
         "report-labels-within",
@@ -740,12 +819,13 @@ _REST: Final = (
     Wrong("paused-words", {"spec.paused": "yes please"}, "spec.paused", ("type boolean",)),
 )
 
-ROLLOUTS: Final = (
+ROLLOUTS: Final[tuple[Wrong, ...]] = (
     *_MODEL,
     *_WORKLOAD,
     *_TRAFFIC,
     *_STEPS,
     *_LIMITS,
+    *_PRESETS,
     *_GATES,
     *_DRIFT,
     *_VALUE_AND_REPORT,
@@ -755,7 +835,21 @@ ROLLOUTS: Final = (
 )
 """Wrong ModelRollouts."""
 
-RIGHT: Final = (
+RIGHT: Final[tuple[Right, ...]] = (
+    *(Right(f"right-{name.replace('/', '-')}", _preset(name)) for name in sorted(PRESETS)),
+    Right(
+        "right-preset-full",
+        _preset("vllm/ttft", quantile="0.99", where='model_name="a/b", engine=~"0|1"', atMost="150ms", mustSee="300ms"),
+    ),
+    Right(
+        "right-preset-identity",
+        _preset("traefik/errors", identity={"by": "service", "label": "s", "value": "*{namespace}-{service}@{number}"}),
+    ),
+    Right(
+        "right-others",
+        {"spec.gates": [{"name": "e", "ratio": {"bad": "failures", "others": "successes"}, "atMost": "1%"}]},
+    ),
+    Right("right-unit", _latency({"atMost": "200ms"}, unit="us")),
     Right("right-drift", _drift("0.2")),
     Right("right-ks", _drift("0.1", "ks", advanceOn="proven", identity={"by": "podLabel"})),
     Right("right-reference", _drift(reference={"1e-05": "33.3%", "-0.5": "33.3%", "+Inf": "33.3%"})),

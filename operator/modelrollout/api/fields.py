@@ -10,6 +10,7 @@ from modelrollout.api.grammar import (
     DURATION_PATTERN,
     LIMIT_PATTERN,
     LOOKS_PATTERN,
+    MATCHERS_PATTERN,
     PERCENT_PATTERN,
     RISKS,
     SELECTOR_PATTERN,
@@ -22,6 +23,7 @@ __all__ = [
     "HistogramSelector",
     "LimitText",
     "Looks",
+    "Matchers",
     "MetricSelector",
     "Percent",
     "Risk",
@@ -124,6 +126,20 @@ HistogramSelector = Annotated[
             "names the label le; leave it out, the operator chooses the buckets that it needs",
         ),
         max_length=512,
+    ),
+]
+Matchers = Annotated[
+    str,
+    ruled(
+        rule(
+            f"self.matches({cel(MATCHERS_PATTERN)})",
+            'is no list of label matchers; write it like \'model="ranker", version=~"1|2"\'',
+        ),
+        rule(
+            "!self.matches('(^|,) *(namespace|le) *(=|!)')",
+            "names the label namespace or le; leave it out, the operator adds these itself",
+        ),
+        max_length=256,
     ),
 ]
 LimitText = Annotated[

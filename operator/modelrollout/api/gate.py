@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from modelrollout.api.fields import (
     Duration,
     HistogramSelector,
     LimitText,
     Looks,
+    Matchers,
     MetricSelector,
     Percent,
     SomeTime,
@@ -27,6 +29,7 @@ from modelrollout.api.grammar import (
     parse_reference,
 )
 from modelrollout.api.meta import ApiModel, rule
+from modelrollout.api.presets.registry import PRESETS, expanded
 
 __all__ = [
     "AdvanceOn",
@@ -40,6 +43,7 @@ __all__ = [
     "OnUndecided",
     "Ratio",
     "Report",
+    "TimeUnit",
     "Value",
 ]
 
@@ -51,6 +55,14 @@ class IdentityBy(StrEnum):
     POD_LABEL = "podLabel"
     SERVICE = "service"
     LABEL = "label"
+
+
+class TimeUnit(StrEnum):
+    """What a histogram's bounds are in."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
 
 
 class DriftMeasure(StrEnum):
@@ -83,6 +95,12 @@ class OnUndecided(StrEnum):
     ROLLBACK = "rollback"
 
 
+Quantile = Annotated[
+    str,
+    patterned(QUANTILE_PATTERN, 'is not a quantile; write it like "0.95" (quoted, between 0 and 1)', max_length=8),
+]
+
+
 class Ratio(ApiModel):
     """A share of events, from two counters."""
 
@@ -92,20 +110,32 @@ class Ratio(ApiModel):
     """Counter of the good events (clicks)."""
     bad: MetricSelector | None = None
     """Counter of the bad events (errors)."""
-    total: MetricSelector
+    total: MetricSelector | None = None
     """Counter of all events."""
+    others: MetricSelector | None = None
+    """In place of `total`, where nobody counts all events: counter of those that are not counted above (successes
+    beside failures). All events are both together."""
+
+    @property
+    def counted(self) -> str:
+        """The selector of the good or the bad events."""
+        return self.good or self.bad or ""
+
+    @property
+    def rest(self) -> str:
+        """The selector of all events, or of all others."""
+        return self.total or self.others or ""
 
 
 class Latency(ApiModel):
     """A quantile, from a histogram."""
 
     histogram: HistogramSelector
-    """The histogram's name without `_bucket`, in seconds."""
-    quantile: Annotated[
-        str,
-        patterned(QUANTILE_PATTERN, 'is not a quantile; write it like "0.95" (quoted, between 0 and 1)', max_length=8),
-    ] = "0.95"
+    """The histogram's name without `_bucket`. In seconds, unless its name (or `unit`) says otherwise."""
+    quantile: Quantile = "0.95"
     """The quantile, quoted: "0.95"."""
+    unit: TimeUnit | None = None
+    """Unit of the histogram's bounds, where its name does not say it: `s`, `ms` or `us`. Limits say their own."""
 
 
 class Drift(ApiModel):
@@ -200,14 +230,16 @@ class MetricIdentity(ApiModel):
         Annotated[
             str,
             patterned(
-                r"^([a-zA-Z0-9._/:-]|[{](revision|namespace|service|port)[}])+$",
-                "may hold letters, digits, ._/:- and the placeholders {revision} {namespace} {service} {port}",
+                r"^([a-zA-Z0-9._/:@*-]|[{](revision|namespace|service|port|number)[}])+$",
+                "may hold letters, digits, ._/:@- and the placeholders {revision} {namespace} {service} {port} "
+                "{number} and *",
                 max_length=128,
             ),
         ]
         | None
     ) = None
-    """What the label holds for a revision. Default for service: {namespace}_{service}_{port}; for label: {revision}."""
+    """What the label holds for a revision. Default for service: {namespace}_{service}_{port}; for label: {revision}.
+    {number} stands for any digits and * for anything, where a gateway puts something of its own into it."""
 
 
 class Gate(ApiModel):
@@ -228,6 +260,14 @@ class Gate(ApiModel):
         },
     )
     """Name of the gate, as it appears in status, events and metrics."""
+    preset: Annotated[str, Field(json_schema_extra={"enum": sorted(PRESETS)})] | None = None
+    """In place of ratio or latency: what a known server or gateway exports, like vllm/ttft (docs/presets.md lists
+    them). It brings metric, unit, identity and, if none is given, the limit."""
+    quantile: Quantile | None = None
+    """For a preset that is a latency: the quantile, quoted. "0.95" when absent."""
+    where: Matchers | None = None
+    """For a preset: label matchers that its series must have too, like 'model="ranker"' where one server has several
+    models."""
     ratio: Ratio | None = None
     """A share of events: error ratio, click-through rate, conversions."""
     latency: Latency | None = None
@@ -273,7 +313,14 @@ class Gate(ApiModel):
     on_undecided: OnUndecided = OnUndecided.PAUSE
     """What happens at the end of `maxHold`: `pause`, `advance` or `rollback`."""
     identity: MetricIdentity = Field(default_factory=MetricIdentity, json_schema_extra={"default": {"by": "podName"}})
-    """How the series of the revisions are told apart, for a ratio, a latency or a drift."""
+    """How the series of the revisions are told apart, for a ratio, a latency or a drift. A gateway's preset brings its
+    own in place of podName."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, given: Any) -> Any:
+        """Expand the preset here, where every manifest is read, whoever reads it: nobody else need know of presets."""
+        return expanded(given) if isinstance(given, Mapping) else given
 
     @property
     def kind(self) -> str:

@@ -11,11 +11,17 @@ from typing import Any, Final
 from modelrollout.api.fields import cel
 from modelrollout.api.grammar import BUCKET_PATTERN, LIMIT_PATTERN, LIMITS_BY_KIND, PERCENT_PATTERN, REFERENCE_TOLERANCE
 from modelrollout.api.meta import rule
+from modelrollout.api.presets.base import ERRORS
 
 __all__ = ["DRIFT_RULES", "GATE_RULES", "IDENTITY_RULES", "PROMQL_RULES", "RATIO_RULES"]
 
 RATIO_RULES: Final = (
     rule("has(self.good) != has(self.bad)", "count either good or bad events: give exactly one of them"),
+    rule(
+        "has(self.total) != has(self.others)",
+        "say what all events are: give exactly one of total (a counter of all) and others (a counter of those that "
+        "good or bad does not count)",
+    ),
 )
 
 DRIFT_RULES: Final = (
@@ -85,6 +91,14 @@ _MUST_SEE: Final = "(has(self.mustSee) ? self.mustSee : '')"
 _NOT_BARE_DIFFERENCE: Final = ".matches('baseline [+-] [0-9.]+$')"
 
 
+_IS_ERRORS: Final = f"has(self.preset) && self.preset.endsWith('/{ERRORS}')"
+_IS: Final = {
+    "ratio": f"(has(self.ratio) || {_IS_ERRORS})",
+    "latency": f"(has(self.latency) || has(self.preset) && !({_IS_ERRORS}))",
+}
+"""CEL for the kind of gate that a manifest asks for, by itself or by a preset."""
+
+
 def _is_limit(text: str) -> str:
     return f"{text}.matches({cel(LIMIT_PATTERN)})"
 
@@ -94,7 +108,7 @@ def _fits(kind: str, text: str, field_path: str | None = None) -> dict[str, Any]
     pattern, remedy = LIMITS_BY_KIND[kind]
     bare = f" || {text}{_NOT_BARE_DIFFERENCE}" if kind == "ratio" else ""
     return rule(
-        f"!has(self.{kind}) || !{_is_limit(text)}{bare} || {text}.matches({cel(pattern)})",
+        f"!{_IS.get(kind, f'has(self.{kind})')} || !{_is_limit(text)}{bare} || {text}.matches({cel(pattern)})",
         remedy,
         field_path=field_path,
     )
@@ -118,18 +132,21 @@ def _offset(text: str) -> str:
 def _both_fit(kind: str) -> str:
     """CEL for: the limit and `mustSee` are of this kind, and can be compared."""
     pattern = cel(LIMITS_BY_KIND[kind][0])
-    return f"(has(self.{kind}) && {_LIMIT}.matches({pattern}) && {_MUST_SEE}.matches({pattern}))"
+    return f"({_IS[kind]} && {_LIMIT}.matches({pattern}) && {_MUST_SEE}.matches({pattern}))"
 
 
 _WHAT_IS_MEASURED: Final = (
     rule(
-        "[has(self.ratio), has(self.latency), has(self.drift), has(self.value), has(self.report)]"
+        "[has(self.preset), has(self.ratio), has(self.latency), has(self.drift), has(self.value), has(self.report)]"
         ".filter(x, x).size() == 1",
-        "say what is measured: give exactly one of ratio, latency, drift, value, report",
+        "say what is measured: give exactly one of preset, ratio, latency, drift, value, report",
     ),
-    rule("has(self.atMost) != has(self.atLeast)", "say the limit: give exactly one of atMost, atLeast"),
     rule(
-        "!has(self.ratio) || has(self.labelsWithin) || "
+        "has(self.preset) || has(self.atMost) != has(self.atLeast)",
+        "say the limit: give exactly one of atMost, atLeast",
+    ),
+    rule(
+        "!has(self.ratio) || has(self.labelsWithin) || !has(self.ratio.total) || "
         "(has(self.ratio.good) ? self.ratio.good : has(self.ratio.bad) ? self.ratio.bad : '')"
         ".split('{')[0] == self.ratio.total.split('{')[0]",
         "a ratio of two different events must say how late the second may come: give labelsWithin "
@@ -140,6 +157,12 @@ _WHAT_IS_MEASURED: Final = (
 _LIMITS: Final = (
     rule("!has(self.latency) || !has(self.atLeast)", "a latency has an upper limit: write atMost: 200ms"),
     rule(
+        "!has(self.preset) || !has(self.atLeast)",
+        "a preset counts what fails or how long it takes, so its limit is an upper one: write atMost, or leave the "
+        "limit to the preset",
+        field_path=".atLeast",
+    ),
+    rule(
         "!has(self.drift) || !has(self.atLeast)",
         'a drift has an upper limit, a distance: write atMost: "0.2"',
     ),
@@ -148,7 +171,7 @@ _LIMITS: Final = (
     _fits("drift", _LIMIT, ".atMost"),
     _fits("report", _LIMIT),
     rule(
-        f"!has(self.ratio) || ![{_LIMIT}, {_MUST_SEE}].exists(t, t{_NOT_BARE_DIFFERENCE})",
+        f"!{_IS['ratio']} || ![{_LIMIT}, {_MUST_SEE}].exists(t, t{_NOT_BARE_DIFFERENCE})",
         'a bare number in a difference of shares has two readings; for "baseline + 0.2" write "baseline + 0.2pp" '
         '(percentage points) or "baseline + 20pp" (a share of 0.2)',
     ),
@@ -158,7 +181,7 @@ _LIMITS: Final = (
         "the limit points the wrong way: bad events take atMost, good events take atLeast",
     ),
     rule(
-        f"!has(self.ratio) || [{_LIMIT}, {_MUST_SEE}]"
+        f"!{_IS['ratio']} || [{_LIMIT}, {_MUST_SEE}]"
         ".all(t, t.matches('^[0-9.]+$') ? double(t) <= 1.0 : "
         "!t.matches('^[0-9.]+%$') || double(t.replace('%', '')) <= 100.0)",
         "the limit of a ratio is a share, at most 1 or 100%: write it like 5% or 0.05",
@@ -200,7 +223,23 @@ _ONLY_FOR: Final = (
         field_path=".labelsWithin",
     ),
     rule(
-        "!has(self.__for__) || !(has(self.ratio) || has(self.latency) || has(self.drift) || has(self.report))",
+        "!has(self.labelsWithin) || !has(self.preset)",
+        "labelsWithin is for a ratio of two events, and a preset's are counted at once: leave it out",
+        field_path=".labelsWithin",
+    ),
+    rule(
+        f"!has(self.quantile) || {_IS['latency']} && has(self.preset)",
+        "quantile is for a preset that is a latency, like vllm/ttft: leave it out, or write it into latency",
+        field_path=".quantile",
+    ),
+    rule(
+        "!has(self.where) || has(self.preset)",
+        'where is for a preset: write the label matchers into the selector itself, like requests_total{model="ranker"}',
+        field_path=".where",
+    ),
+    rule(
+        "!has(self.__for__) || "
+        "!(has(self.preset) || has(self.ratio) || has(self.latency) || has(self.drift) || has(self.report))",
         "for is for a value, which has no statistics: leave it out (other gates know by their samples when they know)",
         field_path=".for",
     ),

@@ -27,6 +27,7 @@ __all__ = [
     "LIMITS_BY_KIND",
     "LIMIT_PATTERN",
     "LOOKS_PATTERN",
+    "MATCHERS_PATTERN",
     "PERCENT_PATTERN",
     "QUANTILE_PATTERN",
     "REFERENCE_TOLERANCE",
@@ -79,6 +80,7 @@ LIMITS_BY_KIND: Final = {
 """For each kind of gate the limits that fit it, and what to say of others. A value takes any limit: times are seconds
 and percents are shares there, as Prometheus' base units are."""
 _LABEL_MATCHER: Final = r'[a-zA-Z_][a-zA-Z0-9_]*(=|!=|=~|!~)"([^"\\\n]|\\.)*"'
+MATCHERS_PATTERN: Final = rf"^{_LABEL_MATCHER}( *, *{_LABEL_MATCHER})*$"
 SELECTOR_PATTERN: Final = rf"^[a-zA-Z_:][a-zA-Z0-9_:]*([{{] *({_LABEL_MATCHER}( *, *{_LABEL_MATCHER})*)? *,? *[}}])?$"
 """An instant vector selector of PromQL, nothing more: no functions, no ranges, no offsets."""
 

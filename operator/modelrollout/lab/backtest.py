@@ -303,7 +303,7 @@ def _shares(bound: Bound, counts: Sequence[Array]) -> tuple[Array, Array]:
     """What is drawn of a gate, and of how many."""
     if isinstance(bound.source, Buckets):
         return counts[-1] - counts[_shown(bound)], counts[-1]
-    return counts[0], counts[1]
+    return bound.source.counted(counts)
 
 
 def _summed(values: Array, size: int) -> Array:

@@ -89,7 +89,7 @@ class GateRuns:
     def _events(self, arm: str) -> tuple[Array, Array, Array]:
         """Requests, bad ones, and bad ones with every doubt, of one arm."""
         if not isinstance(self.bound.source, Buckets):
-            events, total = self.source.counts(arm, self.bound.source.columns)
+            events, total = self.bound.source.counted(self.source.counts(arm, self.bound.source.columns))
             bad = total - events if self.test.good else events
             return total, bad, bad
         counts = np.stack(self.source.counts(arm, self.bound.source.columns), axis=1)

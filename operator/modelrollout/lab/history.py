@@ -29,7 +29,7 @@ from modelrollout.gates.sequential import Mask
 from modelrollout.lab.columns import BASELINE, CANDIDATE, Recording
 from modelrollout.lab.policy import Policy
 from modelrollout.metrics.buckets import seconds_per_unit
-from modelrollout.metrics.identity import identity_label, identity_pattern, service_template
+from modelrollout.metrics.identity import identity_label, identity_pattern, owner_pattern, service_template
 
 __all__ = ["Found", "Prometheus", "Ranges", "Release", "SourceError", "baseline", "read", "releases"]
 
@@ -42,6 +42,7 @@ _LONGER: Final = 2.0
 """Of a release so many times the policy's own length is looked at: a step may go on until its gates are sure."""
 _GROUPS: Final = 8
 _SHORT_HASH: Final = 8
+_HASH: Final = "([0-9a-f]{8})[0-9a-f]{0,2}"
 _NOT_OF_THE_SERIES: Final = frozenset(
     {"__name__", "le", "job", "instance", "endpoint", "container", "service"}
     | {"replica", "prometheus", "prometheus_replica", "__replica__", "thanos_replica", "cluster_replica"}
@@ -198,13 +199,15 @@ def _tell(progress: Progress | None, number: int, of: int, part: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Want:
-    """One metric: its column ("" for a histogram, whose columns are made from ``prefix`` and each bound)."""
+    """One metric: its column ("" for a histogram, whose columns are made from ``prefix`` and each bound, of which one
+    is so many seconds)."""
 
     selector: Selector
     column: str
     identity: MetricIdentity
     needed: bool
     prefix: str = ""
+    seconds: float = 1.0
 
 
 def _wants(policy: Policy) -> list[_Want]:
@@ -222,11 +225,11 @@ def _of(gate: Gate) -> Iterator[_Want]:
     if gate.latency is not None:
         inner = parse_selector(gate.latency.histogram)
         buckets = Selector(f"{inner.name}_bucket", inner.matchers)
-        yield _Want(buckets, "", gate.identity, True, gate.latency.histogram)
+        unit = seconds_per_unit(inner.name, gate.latency.unit)
+        yield _Want(buckets, "", gate.identity, True, gate.latency.histogram, unit)
     elif gate.ratio is not None:
-        yield _Want(parse_selector(gate.ratio.total), gate.ratio.total, gate.identity, True)
-        counted = gate.ratio.good or gate.ratio.bad or ""
-        yield _Want(parse_selector(counted), counted, gate.identity, False)
+        yield _Want(parse_selector(gate.ratio.rest), gate.ratio.rest, gate.identity, True)
+        yield _Want(parse_selector(gate.ratio.counted), gate.ratio.counted, gate.identity, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +277,11 @@ def _matchers(identity: MetricIdentity, label: str, namespace: str, name: str) -
 
 def _revision(identity: MetricIdentity, labels: Mapping[str, str], label: str, name: str) -> str:
     """The first digits of the revision's hash, which all identities show; empty for what is not this rollout's."""
-    pattern = re.compile(rf"(?:^|[^a-z0-9-]){re.escape(name)}-([0-9a-f]{{8}})[0-9a-f]{{0,2}}(?:-|[^a-z0-9-]|$)")
-    if identity.by in (IdentityBy.POD_NAME, IdentityBy.SERVICE):
-        found = pattern.search(labels.get(label or "pod", ""))
+    if identity.by is IdentityBy.POD_NAME:
+        found = re.match(rf"{re.escape(name)}-{_HASH}-", labels.get("pod", ""))
+        return found.group(1) if found else ""
+    if identity.by is IdentityBy.SERVICE:
+        found = re.fullmatch(_service_pattern(service_template(identity), name), labels.get(label, ""))
         return found.group(1) if found else ""
     pod = labels.get("pod")
     if identity.by is IdentityBy.POD_LABEL and pod and not pod.startswith(f"{name}-"):
@@ -284,9 +289,16 @@ def _revision(identity: MetricIdentity, labels: Mapping[str, str], label: str, n
     return labels.get(label, "")[:_SHORT_HASH]
 
 
+def _service_pattern(template: str, name: str) -> str:
+    """A regular expression for what a gateway's label holds for any revision of a rollout, whose hash is its group."""
+    known = {"service": f"{re.escape(name)}-{_HASH}", "revision": _HASH}
+    parts = re.split(r"\{(\w+)\}", template)
+    return "".join(owner_pattern(part) if at % 2 == 0 else known.get(part, ".+") for at, part in enumerate(parts))
+
+
 def _bound(want: _Want, labels: Mapping[str, str]) -> str:
     """A bucket's bound in seconds, as the columns name it."""
-    seconds = float(labels.get("le", "nan")) * seconds_per_unit(want.prefix.partition("{")[0])
+    seconds = float(labels.get("le", "nan")) * want.seconds
     return "+Inf" if math.isinf(seconds) else f"{seconds:.10g}"
 
 

@@ -48,7 +48,7 @@ def taught(bound: Bound, history: Recording) -> tuple[Array, Array, Array]:
 def _counted(bound: Bound, counts: list[Array]) -> tuple[Array, Array]:
     """Requests (NaN where there is no data) and bad ones of the baseline, of shape (runs, T)."""
     if not isinstance(bound.source, Buckets):
-        events, total = counts
+        events, total = bound.source.counted(counts)
         return total, np.nan_to_num(total - events if bound.test.good else events)
     stacked = np.nan_to_num(np.stack(counts, axis=2))
     limit, runs = bound.test.limit, len(stacked)

@@ -174,7 +174,7 @@ def _columns(policy: Policy) -> set[str]:
             name = counted.gate.latency.histogram
             found |= {f"{name}_bucket_le_1", f"{name}_bucket_le_+Inf"}
         elif counted.gate.ratio is not None:
-            found |= {counted.gate.ratio.good or counted.gate.ratio.bad or "", counted.gate.ratio.total}
+            found |= {counted.gate.ratio.counted, counted.gate.ratio.rest}
     return found
 
 

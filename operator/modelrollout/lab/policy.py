@@ -22,6 +22,7 @@ from modelrollout.api.gate import AdvanceOn, Gate, OnBreach, OnUndecided
 from modelrollout.api.grammar import parse_duration, parse_percent, parse_risk, parse_selector
 from modelrollout.api.meta import ApiModel
 from modelrollout.api.rollout import ModelRolloutSpec, Step
+from modelrollout.gates.eprocess import Array
 from modelrollout.gates.rate import RateTest, budget
 
 __all__ = ["Bound", "Buckets", "CountedGate", "Pair", "Policy", "PolicyStep", "find_policy", "read_documents"]
@@ -80,15 +81,22 @@ class CountedGate:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The columns of a ratio: events and what they are a share of."""
+    """The columns of a ratio: events and what they are a share of, or (``adds_up``) all others, so that both together
+    are all."""
 
     events: str
     total: str
+    adds_up: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Both."""
         return self.events, self.total
+
+    def counted(self, counts: Sequence[Array]) -> tuple[Array, Array]:
+        """The events and all of them, from the counts of both columns."""
+        events, rest = counts
+        return events, rest + events if self.adds_up else rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +291,8 @@ def _checked_kind(gate: Gate) -> str:
     if gate.ratio is not None:
         if (gate.ratio.good is None) == (gate.ratio.bad is None):
             raise ValueError(f"gate {gate.name}: ratio: count either good or bad events: give exactly one of them")
+        if (gate.ratio.total is None) == (gate.ratio.others is None):
+            raise ValueError(f"gate {gate.name}: ratio: say what all events are: give exactly one of total, others")
         if (gate.ratio.good is not None) != (gate.at_least is not None):
             raise ValueError(
                 f"gate {gate.name}: the limit points the wrong way: bad events take atMost, good events take atLeast"
@@ -315,14 +325,13 @@ def _source(gate: Gate, columns: Collection[str]) -> Pair | Buckets:
     if gate.latency is not None:
         return _buckets(gate, gate.latency.histogram, columns)
     assert gate.ratio is not None
-    events = _column(gate, gate.ratio.bad or gate.ratio.good or "", columns)
-    total = _column(gate, gate.ratio.total, columns)
-    if events == total:
+    events, rest = _column(gate, gate.ratio.counted, columns), _column(gate, gate.ratio.rest, columns)
+    if events == rest:
         raise ValueError(
-            f'gate {gate.name}: events and total are both read from column "{total}": name the columns like the '
-            f"selectors, here {gate.ratio.bad or gate.ratio.good} and {gate.ratio.total}"
+            f'gate {gate.name}: events and total are both read from column "{rest}": name the columns like the '
+            f"selectors, here {gate.ratio.counted} and {gate.ratio.rest}"
         )
-    return Pair(events, total)
+    return Pair(events, rest, adds_up=gate.ratio.others is not None)
 
 
 def _column(gate: Gate, selector: str, columns: Collection[str]) -> str:

@@ -121,7 +121,7 @@ def check_shares(recorded: Recorded, bound: Sequence[Bound]) -> None:
         If there are such counts; the message names the line.
     """
     for one in bound:
-        if one.counted.labels > 0.0:
+        if one.counted.labels > 0.0 or (isinstance(one.source, Pair) and one.source.adds_up):
             continue
         rising = [one.source.columns] if isinstance(one.source, Pair) else list(pairwise(one.source.columns))
         for arm, replicas in recorded.recording.arms.items():

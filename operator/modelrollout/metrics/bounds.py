@@ -11,7 +11,7 @@ from typing import Final
 
 from modelrollout.metrics.base import Arm
 from modelrollout.metrics.batch import Batch
-from modelrollout.metrics.buckets import around, seconds_per_unit
+from modelrollout.metrics.buckets import around
 from modelrollout.metrics.readings import HistogramReading, absolute_limit, owner, want
 from modelrollout.metrics.snapshot import Kind, Snapshot, Want
 
@@ -52,7 +52,7 @@ class Bounds:
             while len(self._known) > _KEPT:
                 del self._known[next(iter(self._known))]
         known = [self._known[key][1] for key in keys if key in self._known]
-        return around(frozenset().union(*known), limit, seconds_per_unit(reading.selector.name)) if known else ()
+        return around(frozenset().union(*known), limit, reading.unit) if known else ()
 
     def forget_if_changed(self, reading: HistogramReading, after: Snapshot, arms: Sequence[Arm]) -> None:
         """Find out anew when an arm does not have the buckets it was thought to have."""

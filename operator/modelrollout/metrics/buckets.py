@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from modelrollout.api.gate import TimeUnit
 from modelrollout.gates.evidence import Histogram
 
 __all__ = ["around", "bounds_text", "histogram", "le_matcher", "note_on_limit", "seconds_per_unit"]
@@ -16,14 +17,18 @@ _SHOWN_ABOVE: Final = 3
 """One bound on each side of the limit is judged; the others let people see where the quantile lies."""
 _SHOWN_IN_NOTE: Final = 6
 _SAME: Final = 1e-9
+_SECONDS: Final = {TimeUnit.SECONDS: 1.0, TimeUnit.MILLISECONDS: 1e-3, TimeUnit.MICROSECONDS: 1e-6}
 
 
-def seconds_per_unit(histogram_name: str) -> float:
-    """The unit of a histogram by its name: seconds, unless the name says otherwise or it is one of Envoy's.
+def seconds_per_unit(histogram_name: str, said: TimeUnit | None = None) -> float:
+    """The unit of a histogram: what the gate says, else by its name: seconds, unless the name says otherwise or it is
+    one of Envoy's.
 
     Sources: Prometheus' naming practices; Envoy's statistics ("upstream_rq_time … milliseconds"); Istio's
     ``istio_request_duration_milliseconds``.
     """
+    if said is not None:
+        return _SECONDS[said]
     if histogram_name.endswith(("_microseconds", "_us")):
         return 1e-6
     envoy = histogram_name.startswith("envoy_") and histogram_name.endswith(("_time", "_length_ms"))

@@ -6,6 +6,7 @@ Deployment that the pod's name tells, or what the identity's label holds.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -18,7 +19,10 @@ __all__ = [
     "identity_label",
     "identity_pattern",
     "identity_value",
+    "is_pattern",
+    "matcher",
     "owner_of",
+    "owner_pattern",
     "pods_pattern",
     "service_template",
     "told_by",
@@ -26,6 +30,9 @@ __all__ = [
 
 _POD_SUFFIX: Final = "-[a-z0-9]{1,10}-[a-z0-9]{5}"
 """What a ReplicaSet adds to its Deployment's name, and a pod to its ReplicaSet's."""
+_OPEN: Final = {"*": ".*", "{number}": "[0-9]+"}
+"""What an identity's value may leave open, where a gateway puts something of its own into the label."""
+_OPEN_PARTS: Final = re.compile(r"(\*|\{number\})")
 _POD: Final = re.compile(f"(.+){_POD_SUFFIX}")
 _DEFAULT_LABELS: Final = {IdentityBy.POD_LABEL: "modelrollout_io_revision", IdentityBy.SERVICE: "envoy_cluster_name"}
 
@@ -41,7 +48,7 @@ def identity_label(identity: MetricIdentity) -> str:
 
 
 def identity_value(identity: MetricIdentity, arm: Arm) -> str:
-    """What that label holds for an arm."""
+    """What that label holds for an arm; parts that are left open stand in it as they were written."""
     text = _template(identity)
     for name, value in (
         ("revision", arm.revision),
@@ -67,9 +74,26 @@ def identity_pattern(template: ServiceTemplate, namespace: str) -> str:
     """A regular expression for what the label holds for any revision of any rollout of a namespace."""
     parts = re.split(r"\{(\w+)\}", template)
     return "".join(
-        re.escape(part) if number % 2 == 0 else re.escape(namespace) if part == "namespace" else ".+"
+        owner_pattern(part) if number % 2 == 0 else re.escape(namespace) if part == "namespace" else ".+"
         for number, part in enumerate(parts)
     )
+
+
+def is_pattern(value: str) -> bool:
+    """Whether an identity's value leaves something open."""
+    return _OPEN_PARTS.search(value) is not None
+
+
+def owner_pattern(value: str) -> str:
+    """A regular expression for an identity's value."""
+    return "".join(_OPEN.get(part) or re.escape(part) for part in _OPEN_PARTS.split(value))
+
+
+def matcher(label: str, value: str) -> str:
+    """The matcher of a label that holds an identity's value."""
+    if is_pattern(value):
+        return f"{label}=~{json.dumps(owner_pattern(value))}"
+    return f"{label}={json.dumps(value)}"
 
 
 def pods_pattern(arm: Arm) -> str:
@@ -90,4 +114,4 @@ def told_by(identity: MetricIdentity, arm: Arm) -> str:
     """The matcher that tells an arm's series, for people to read and paste."""
     if identity.by is IdentityBy.POD_NAME:
         return f'pod=~"{arm.name}-.*"'
-    return f'{identity_label(identity)}="{identity_value(identity, arm)}"'
+    return matcher(identity_label(identity), identity_value(identity, arm))

@@ -16,6 +16,7 @@ from typing import Final
 
 from modelrollout.api.gate import Gate
 from modelrollout.api.grammar import Selector
+from modelrollout.api.presets.registry import BORN_WITH_FIRST_EVENT
 from modelrollout.engine.model import Problem, ProblemKind
 from modelrollout.metrics.base import Arm
 from modelrollout.metrics.client import Client, RefusedQueryError
@@ -48,9 +49,12 @@ class Knowledge:
         """Whether events that nobody has seen can happen at all: a healthy service has no series of its errors.
 
         A name that Prometheus does not know, or a label that the metric does not have, is a slip of the pen that would
-        let every candidate pass. ``same_name``: the metric itself is known to be there.
+        let every candidate pass. ``same_name``: the metric itself is known to be there. Counters of known servers may
+        be missing altogether until something fails.
         """
         if not same_name and selector.name not in await self._all_names(with_=selector.name):
+            if selector.name in BORN_WITH_FIRST_EVENT:
+                return None
             return await self.unknown_name(selector, namespace)
         named = set(_LABEL_NAME.findall(_QUOTED.sub("", selector.matchers)))
         if not named:

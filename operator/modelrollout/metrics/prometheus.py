@@ -228,7 +228,7 @@ class Prometheus:
             gate,
             ours=reading.shown_by(after, candidate),
             theirs=reading.shown_by(after, look.baseline),
-            anybody=any(after.any_of(want) for want in reading.wants[-1:]),
+            anybody=any(after.any_of(want) for want in reading.tells_traffic),
             arms=(candidate, look.baseline),
         )
         if problem is not None:
@@ -240,12 +240,12 @@ class Prometheus:
                 ), reading
             return _unequal_bounds(reading, after, candidate, look.baseline), reading
         assert gate.ratio is not None
-        counted, total = parse_selector(gate.ratio.good or gate.ratio.bad or ""), parse_selector(gate.ratio.total)
-        if not after.any_of(reading.wants[-1]):
-            return await self._knowledge.unknown_name(total, candidate.namespace), reading
+        counted, rest = parse_selector(gate.ratio.counted), parse_selector(gate.ratio.rest)
+        if not any(after.any_of(want) for want in reading.tells_traffic):
+            return await self._knowledge.unknown_name(rest, candidate.namespace), reading
         if after.any_of(reading.wants[0]):
             return None, reading
-        same = counted.name == total.name
+        same = counted.name == rest.name
         return await self._knowledge.never_seen(counted, candidate.namespace, same_name=same), reading
 
     async def _of_the_right_kind(
@@ -334,6 +334,6 @@ def _display(gate: Gate, arm: Arm) -> str:
         buckets = f"sum by (le) (rate({inner}[{LOOKBACK_TEXT}]))"
         return f"histogram_quantile({gate.latency.quantile}, {buckets})" if gate.latency is not None else buckets
     assert gate.ratio is not None
-    counted = parse_selector(gate.ratio.good or gate.ratio.bad or "").promql(extra=extra)
-    total = parse_selector(gate.ratio.total).promql(extra=extra)
-    return f"sum(rate({counted}[{LOOKBACK_TEXT}])) / sum(rate({total}[{LOOKBACK_TEXT}]))"
+    counted = f"sum(rate({parse_selector(gate.ratio.counted).promql(extra=extra)}[{LOOKBACK_TEXT}]))"
+    rest = f"sum(rate({parse_selector(gate.ratio.rest).promql(extra=extra)}[{LOOKBACK_TEXT}]))"
+    return f"{counted} / ({counted} + {rest})" if gate.ratio.others is not None else f"{counted} / {rest}"

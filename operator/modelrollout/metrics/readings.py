@@ -14,7 +14,7 @@ from modelrollout.gates.evidence import Counts, Histogram, Interval
 from modelrollout.metrics.base import Arm
 from modelrollout.metrics.buckets import histogram, le_matcher, note_on_limit, seconds_per_unit
 from modelrollout.metrics.counting import ALL, Gain, gains
-from modelrollout.metrics.identity import identity_label, identity_value, pods_pattern, service_template
+from modelrollout.metrics.identity import identity_label, identity_value, matcher, pods_pattern, service_template
 from modelrollout.metrics.native import bounds_around, bounds_everywhere, cumulative, total
 from modelrollout.metrics.snapshot import Group, Kind, Snapshot, Unit, Want, quoted
 
@@ -54,6 +54,11 @@ class Reading(Protocol):
         """Its series."""
         ...
 
+    @property
+    def tells_traffic(self) -> tuple[Want, ...]:
+        """Those of its series of which one at least is there as soon as there are requests."""
+        ...
+
     def shown_by(self, snapshot: Snapshot, arm: Arm) -> bool:
         """Whether the arm has series that tell its requests."""
         ...
@@ -91,11 +96,11 @@ def narrowed(unit: Unit, gate: Gate, arm: Arm) -> Unit:
     """The same of one revision alone."""
     by = gate.identity.by
     if by is IdentityBy.POD_NAME:
-        matcher = f"pod=~{quoted(pods_pattern(arm))}"
+        mine = f"pod=~{quoted(pods_pattern(arm))}"
     else:
-        matcher = f"{identity_label(gate.identity)}={quoted(owner(gate, arm))}"
+        mine = matcher(identity_label(gate.identity), owner(gate, arm))
     series = by is IdentityBy.POD_NAME
-    return tuple(replace(one, narrow=matcher) if series or one.kind is not Kind.TARGETS else one for one in unit)
+    return tuple(replace(one, narrow=mine) if series or one.kind is not Kind.TARGETS else one for one in unit)
 
 
 def absolute_limit(gate: Gate) -> float | None:
@@ -114,33 +119,44 @@ class RatioReading:
     def counted(self) -> Want:
         """The good or bad events."""
         assert self.gate.ratio is not None
-        return want(self.gate, parse_selector(self.gate.ratio.good or self.gate.ratio.bad or ""))
+        return want(self.gate, parse_selector(self.gate.ratio.counted))
 
     @cached_property
-    def all(self) -> Want:
-        """All events."""
+    def rest(self) -> Want:
+        """All events, or all others."""
         assert self.gate.ratio is not None
-        return want(self.gate, parse_selector(self.gate.ratio.total))
+        return want(self.gate, parse_selector(self.gate.ratio.rest))
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether all events are both together."""
+        return self.gate.ratio is not None and self.gate.ratio.others is not None
 
     @cached_property
     def wants(self) -> tuple[Want, ...]:
         """Both, the denominator last."""
-        return self.counted, self.all
+        return self.counted, self.rest
+
+    @property
+    def tells_traffic(self) -> tuple[Want, ...]:
+        """The denominator, or its parts."""
+        return self.wants if self.adds_up else (self.rest,)
 
     def shown_by(self, snapshot: Snapshot, arm: Arm) -> bool:
         """Whether the denominator is there."""
-        return bool(snapshot.of(self.all, owner(self.gate, arm)))
+        return any(snapshot.of(one, owner(self.gate, arm)) for one in self.tells_traffic)
 
     def maker(self, everything: Sequence[PodGains]) -> Maker:
         """Sums; good events are turned around."""
-        counted, every = self.counted, self.all
+        counted, rest, adds_up = self.counted, self.rest, self.adds_up
         turned = self.gate.ratio is not None and self.gate.ratio.good is not None
 
         def make(pods: Iterable[PodGains]) -> Evidence:
             some = total = 0.0
             for pod in pods:
                 some += pod[counted].by_bound.get(ALL, 0.0) if counted in pod else 0.0
-                total += pod[every].by_bound.get(ALL, 0.0) if every in pod else 0.0
+                total += pod[rest].by_bound.get(ALL, 0.0) if rest in pod else 0.0
+            total += some if adds_up else 0.0
             return Counts(total - some if turned else some, total)
 
         return make
@@ -161,6 +177,12 @@ class HistogramReading:
         assert named is not None
         return parse_selector(named.histogram)
 
+    @property
+    def unit(self) -> float:
+        """Seconds per unit of a bound; of a drift's bounds, which are no times, 1."""
+        latency = self.gate.latency
+        return 1.0 if latency is None else seconds_per_unit(self.selector.name, latency.unit)
+
     @cached_property
     def classic_want(self) -> Want:
         """The series of the buckets."""
@@ -176,6 +198,11 @@ class HistogramReading:
         """Both, because nobody knows beforehand which there is."""
         return self.native_want, self.classic_want
 
+    @property
+    def tells_traffic(self) -> tuple[Want, ...]:
+        """The buckets."""
+        return (self.classic_want,)
+
     def suited_to(self, snapshot: Snapshot, arm: Arm) -> HistogramReading:
         """The same for the kind of histogram that the arm has: classic if it has both, for its bounds were chosen."""
         whose = owner(self.gate, arm)
@@ -188,13 +215,14 @@ class HistogramReading:
         return any(isinstance(row.value, float) != self.native for row in rows)
 
     def bounds_of(self, snapshot: Snapshot, arm: Arm) -> set[float]:
-        """The classic bounds that an arm has, in seconds."""
-        unit = seconds_per_unit(self.selector.name)
-        return {float(row.series.labels["le"]) * unit for row in snapshot.of(self.classic_want, owner(self.gate, arm))}
+        """The classic bounds that an arm has, in seconds if they are times."""
+        return {
+            float(row.series.labels["le"]) * self.unit for row in snapshot.of(self.classic_want, owner(self.gate, arm))
+        }
 
     def maker(self, everything: Sequence[PodGains]) -> Maker:
         """Cumulative counts: at the bounds that were read, or at those that the resolution gives."""
-        unit = seconds_per_unit(self.selector.name) if self.gate.latency is not None else 1.0
+        unit = self.unit
         if not self.native:
             return lambda pods: histogram(
                 _added(pod[self.classic_want].by_bound for pod in pods if self._in(pod)), unit

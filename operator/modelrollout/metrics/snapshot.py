@@ -7,13 +7,14 @@ which are always read together, so that a numerator is never newer than its deno
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from modelrollout.metrics.identity import ServiceTemplate, identity_pattern
+from modelrollout.metrics.identity import ServiceTemplate, identity_pattern, is_pattern, owner_pattern
 from modelrollout.metrics.native import Native
 
 __all__ = [
@@ -152,8 +153,12 @@ class Snapshot:
     targets: Mapping[Group, list[Target]]
 
     def of(self, want: Want, owner: str) -> list[Row]:
-        """The series of one revision."""
-        return self.rows.get(want, {}).get(owner, [])
+        """The series of one revision. ``owner`` may be an identity's value that leaves something open."""
+        by_owner = self.rows.get(want, {})
+        if not is_pattern(owner):
+            return by_owner.get(owner, [])
+        pattern = re.compile(owner_pattern(owner))
+        return [row for name, rows in by_owner.items() if pattern.fullmatch(name) for row in rows]
 
     def any_of(self, want: Want) -> bool:
         """Whether anybody in the namespace has such series."""
