@@ -191,6 +191,19 @@ _TRAFFIC: Final = (
         ("which rule", "route.rule", "route.backend"),
     ),
     Wrong(
+        "adopt-another-than-the-placeholder",
+        {_API: {"route": {"name": "shop", "backend": "old"}}, "spec.adopt": {"service": "older"}},
+        "spec.traffic.gatewayAPI.route.backend",
+        ("not the Service that adopt names", "make them equal or leave route.backend out"),
+    ),
+    Wrong(
+        "adopt-a-domain",
+        {"spec.adopt": {"service": "old.recs.svc"}},
+        "spec.adopt.service",
+        ("not the name of a Service", "without namespace, port and domain"),
+    ),
+    Wrong("adopt-nothing", {"spec.adopt": {"deployment": "old"}}, "spec.adopt.service", ("Required value",)),
+    Wrong(
         "hostname-is-url",
         {f"{_API}.hostnames": ["https://ranker.example.com/"]},
         "spec.traffic.gatewayAPI.hostnames[0]",
@@ -836,6 +849,8 @@ ROLLOUTS: Final[tuple[Wrong, ...]] = (
 """Wrong ModelRollouts."""
 
 RIGHT: Final[tuple[Right, ...]] = (
+    Right("adopt-in-a-route-without-rule", {_API: {"route": {"name": "shop"}}, "spec.adopt": {"service": "old"}}),
+    Right("adopt-in-a-route-of-our-own", {"spec.adopt": {"service": "old", "port": 8080, "deployment": "old"}}),
     *(Right(f"right-{name.replace('/', '-')}", _preset(name)) for name in sorted(PRESETS)),
     Right(
         "right-preset-full",

@@ -7,6 +7,7 @@ import math
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Reason, Verdict
 from modelrollout.api.gate import OnBreach
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import DeletionPolicy, Mode, Scaling
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import PASSING, follow_gate_edits, take_evidence
@@ -75,8 +76,8 @@ class Watch:
 
     def _raise(self, world: World, seen: Input, decision: Decision, candidate: str, weight: int) -> None:
         workload = seen.spec.workload
-        needed = workload.replicas
-        if workload.scaling is Scaling.PROPORTIONAL and weight < 100:
+        needed = len(world.deployments[EXTERNAL].pods) if candidate == EXTERNAL else workload.replicas
+        if candidate != EXTERNAL and workload.scaling is Scaling.PROPORTIONAL and weight < 100:
             needed = min(needed, max(2, math.ceil(workload.replicas * weight / 100)))
         assert world.ready(candidate) >= needed, f"{weight} % for {world.ready(candidate)} of {needed} pods"
         if seen.spec.deletion_policy is DeletionPolicy.ORPHAN:
@@ -123,6 +124,9 @@ class Watch:
         stable = decision.status.stable.revision if decision.status.stable else ""
         if action.revision == stable and decision.status.candidate is not None:
             assert action.replicas >= self._stable_pods, "stable pods were taken away during a rollout"
+        if action.revision == EXTERNAL:
+            assert stable != EXTERNAL, "what was adopted is scaled while it serves"
+            assert decision.status.adopted is not None or action.replicas, "scaled down, and nobody knows from what"
         if action.replicas == 0:
             assert world.route.weights.get(action.revision, 0) == 0 or self.stale, "pods taken from under traffic"
 

@@ -33,8 +33,13 @@ _HISTORY = st.lists(
 _DEATHS = st.lists(st.one_of(st.none(), st.integers(0, 5)), max_size=16)
 
 
-def _world() -> World:
+def _world(*, adopted: bool) -> World:
     steps = [{"weight": 10, "hold": "100h"}, {"weight": 50, "hold": "100h"}, {"weight": 100, "hold": "100h"}]
+    if adopted:
+        world = World(spec(steps=steps, adopt={"service": "old", "deployment": "old"}))
+        world.serve_without_us()
+        world.run(60)
+        return world
     world = World(spec(steps=steps))
     world.run(60)
     world.apply("2")
@@ -73,8 +78,8 @@ def _do(world: World, what: str, argument: str) -> None:
             world.metrics_down = True
 
 
-def _end(history: list[Step], deaths: list[int | None]) -> dict[str, Any]:
-    world = _world()
+def _end(history: list[Step], deaths: list[int | None], *, adopted: bool = False) -> dict[str, Any]:
+    world = _world(adopted=adopted)
     watch = Watch(world)
     world.crashes = list(deaths)
     for what, argument in history:
@@ -94,6 +99,7 @@ def _end(history: list[Step], deaths: list[int | None]) -> dict[str, Any]:
         "weights": world.route.weights,
         "failed": status.failed.revision if status.failed else "",
         "pinned": status.pinned,
+        "adopted": status.adopted and (status.adopted.replicas, status.adopted.scaled_down),
         "paused": status.paused.reason if status.paused else "",
         "roles": {name: (one.role, len(one.pods)) for name, one in world.deployments.items()},
         "history": [(entry.revision, entry.outcome) for entry in status.history],
@@ -109,3 +115,12 @@ def test_rule_14_crashes_do_not_change_how_it_ends(history: list[Step], deaths: 
     """Rule 14: restarts at any point, never stuck and never duplicated. (Conflicts, 410s and lost watches are the
     shell's; they are tested with the controller.)"""
     assert _end(history, deaths) == _end(history, [])
+
+
+@settings(max_examples=HUNTING or 20)
+@given(history=_HISTORY, deaths=_DEATHS)
+def test_detail_3_crashes_do_not_change_how_an_adoption_ends(history: list[Step], deaths: list[int | None]) -> None:
+    """The same against what was adopted, whose role no label tells."""
+    assert _end([*history, ("say", "undo")], deaths, adopted=True) == _end(
+        [*history, ("say", "undo")], [], adopted=True
+    )

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Phase, Reason
+from modelrollout.api.meta import EXTERNAL
 from tests.property.rules import Watch
 from tests.support.world import CTR, DRIFT, ERRORS, LATENCY, VALUE, Behaviour, World, spec
 
@@ -80,6 +81,7 @@ class Histories(RuleBasedStateMachine):
         gates=_GATES,
         mode=st.sampled_from(["enforce", "enforce", "enforce", "observe"]),
         holdback=st.sampled_from([None, None, 5]),
+        adopt=st.sampled_from([None, None, {"service": "old"}, {"service": "old", "deployment": "old"}]),
         stage=st.sampled_from(["new", "serving", "stepping", "stepping", "stepping", "kept"]),
         pace=st.sampled_from([0.0, 1.0, 7.0, 20.0, 40.0]),
     )
@@ -95,6 +97,7 @@ class Histories(RuleBasedStateMachine):
         gates: list[Any],
         mode: str,
         holdback: int | None,
+        adopt: dict[str, str] | None,
         stage: str,
         pace: float,
     ) -> None:
@@ -105,7 +108,11 @@ class Histories(RuleBasedStateMachine):
         base["workload"]["scaling"] = scaling
         base["rollback"] = {"keep": keep, "warmFor": "2m"}
         base["evaluation"]["onBlind"] = on_blind
+        if adopt is not None:
+            base["adopt"] = adopt
         self.world = World(base)
+        if adopt is not None:
+            self.world.serve_without_us()
         self.watch = Watch(self.world)
         self.pace = pace
         if stage != "new":
@@ -252,6 +259,15 @@ class Histories(RuleBasedStateMachine):
     def stable_is_deleted(self) -> None:
         self.world.delete_deployment(self.world.stable)
 
+    @precondition(lambda self: EXTERNAL in self.world.deployments)
+    @rule(pods=st.sampled_from([0, 1, 5]))
+    def what_was_adopted_is_scaled_by_others(self, pods: int) -> None:
+        self.world.scale_adopted(pods)
+
+    @rule(why=st.sampled_from(["", "", "there is no Service old"]))
+    def what_was_adopted_goes_and_comes(self, why: str) -> None:
+        self.world.adoptable = why
+
     @rule(share=st.sampled_from([0.0, 0.2]))
     def callers_bypass_the_route(self, share: float) -> None:
         self.world.bypass = share
@@ -329,6 +345,9 @@ class Histories(RuleBasedStateMachine):
         world.skew, world.bypass = timedelta(), 0.0
         world.hanging, world.broken, world.no_room_since, world.behaviour = set(), {}, None, {}
         world.bad_pods = {}
+        world.adoptable = ""
+        if EXTERNAL in world.deployments and world.stable == EXTERNAL:
+            world.scale_adopted(3)
         world.apply(paused=False)
         world.run(60)
         world.say(Verb.RESUME)

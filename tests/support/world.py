@@ -21,12 +21,14 @@ from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Reason, Role
 from modelrollout.api.gate import Gate
 from modelrollout.api.grammar import parse_duration
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import DeletionPolicy, ModelRolloutSpec
 from modelrollout.api.status import GateStatus, ModelRolloutStatus
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
 from modelrollout.engine.model import (
     Action,
+    Adopted,
     Answer,
     Create,
     Decision,
@@ -254,6 +256,8 @@ class World:
         """For the looks to come that have effects: after how many of them the operator dies (None: it does not)."""
         self.crash_when: Callable[[Decision], int | None] | None = None
         """Asked of every decision until it says after how many effects the operator dies."""
+        self.adoptable = ""
+        """Why what spec adopts cannot be the stable revision."""
         self.events: list[Event] = []
         self.watchers: list[Watcher] = []
         self.done: list[tuple[datetime, Action]] = []
@@ -270,6 +274,16 @@ class World:
         self._due: datetime | None = START
         self._seen: Input | None = None
         self._seen_version = 0
+
+    def serve_without_us(self, pods: int = 3) -> None:
+        """Somebody's Deployment and Service, which serve before there is any revision of ours."""
+        ready = [Pod(START - timedelta(hours=1), START - timedelta(hours=1))] * pods
+        self.deployments[EXTERNAL] = Deployment(EXTERNAL, "0", Role.RETIRED, ready, promoted_at=START)
+
+    def scale_adopted(self, pods: int) -> None:
+        """Its owner, or an autoscaler, scales it."""
+        self._scale(self.deployments[EXTERNAL], pods)
+        self.touch()
 
     # What people do
 
@@ -513,16 +527,25 @@ class World:
             spec=self.spec,
             target=Target(target, self.raw["model"]["version"], self.template_error),
             status=self.status,
-            revisions={name: self._view(one) for name, one in self.deployments.items()},
+            revisions={name: self._view(one) for name, one in self.deployments.items() if name != EXTERNAL},
             route=RouteView(
                 route.state, shares, route.marker, route.message, generation=route.version, edited_by=route.edited_by
             ),
             measurement=None,
             humans=tuple(self.humans.values()),
+            adopted=self._adopted(),
             frozen=self.frozen,
             deleting=self.deleting,
             has_finalizer=self.finalizer,
         )
+
+    def _adopted(self) -> Adopted | None:
+        if self.spec.adopt is None:
+            return None
+        known = self.deployments.get(EXTERNAL)
+        view = self._view(known) if known is not None and not self.adoptable else None
+        why = self.adoptable or ("" if known is not None else "there is no Service")
+        return Adopted("Deployment old", view, why, scalable=self.spec.adopt.deployment is not None)
 
     def look(self, *, crash_after: int | None = None, stale: bool = False) -> Decision | None:
         """One look of the operator; with ``crash_after`` it dies after that many effects, with ``stale`` it sees the
@@ -590,6 +613,8 @@ class World:
     def _do(self, seen: Input, decision: Decision, action: Action, version: int) -> None:
         for watcher in self.watchers:
             watcher(self, seen, decision, action)
+        touched = getattr(action, "revision", "") == EXTERNAL and not isinstance(action, Scale)
+        assert not touched, f"what was adopted is not ours to touch: {action}"
         match action:
             case SetWeights():
                 self._set_weights(action, version)
@@ -657,9 +682,10 @@ class World:
             return
         self.exists, self.deleting, self._look = False, False, None
         everything = self.spec.deletion_policy is DeletionPolicy.DELETE
-        kept = {} if everything else {k: one for k, one in self.deployments.items() if one.role is Role.STABLE}
-        self.deployments = kept
-        if everything:
+        kept = {k: one for k, one in self.deployments.items() if one.role is Role.STABLE and not everything}
+        adopted = {k: one for k, one in self.deployments.items() if k == EXTERNAL}
+        self.deployments = kept | adopted
+        if everything and not self.route.weights.get(EXTERNAL):
             self.delete_route()
 
     def _wake_in(self, seconds: float) -> None:

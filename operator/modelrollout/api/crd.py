@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel
 
 from modelrollout.api.decision import RolloutDecisionSpec, RolloutDecisionStatus
-from modelrollout.api.meta import GROUP, VERSION, rule
+from modelrollout.api.meta import EXTERNAL, GROUP, VERSION, rule
 from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.api.status import ModelRolloutStatus
 
@@ -92,7 +92,14 @@ def _crd(kind: str, plural: str, short: str, spec: Any, status: Any, columns: li
             "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",
             "metadata.name must begin with a letter, hold only small letters, digits and dashes, and have at most 40 "
             "characters, because the revisions' objects are named after it",
-        )
+        ),
+        rule(
+            f"!has(oldSelf.status) || !has(oldSelf.status.stable) || oldSelf.status.stable.revision != '{EXTERNAL}' || "
+            "!has(oldSelf.spec.adopt) || (has(self.spec.adopt) && self.spec.adopt == oldSelf.spec.adopt)",
+            "what adopt names serves users now: keep it as it is until a revision of yours is promoted (or delete the "
+            "ModelRollout, which leaves the traffic where it is, and apply it anew)",
+            field_path=".spec.adopt",
+        ),
     ]
     schema: dict[str, Any] = {
         "type": "object",

@@ -57,7 +57,7 @@ class RolloutDecisionSpec(ApiModel):
                 json_schema_extra={
                     "x-kubernetes-validations": [
                         rule(
-                            "self.matches('^[0-9a-f]+$')",
+                            "self.matches('^([0-9a-f]+|external)$')",
                             "is not a revision; copy it from status.candidate.revision or status.history, or leave it "
                             "out",
                         )
@@ -68,7 +68,7 @@ class RolloutDecisionSpec(ApiModel):
         | None
     ) = None
     """The revision that is meant: the decision is refused when another one is being rolled out by then. For `undo`:
-    where to go back to; the previous one when absent."""
+    where to go back to (`external` for what was adopted); the previous one when absent."""
     full: bool = False
     """With `promote`: skip every step that is left."""
     author: str = Field(default="", max_length=256)

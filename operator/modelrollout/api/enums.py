@@ -91,6 +91,7 @@ class Reason(StrEnum):
     ROUTE_RESTORED = "RouteRestored"
     ROUTE_CONTESTED = "RouteContested"
     STABLE_MISSING = "StableMissing"
+    ADOPTED = "Adopted"
     DECISION_APPLIED = "DecisionApplied"
     DECISION_REFUSED = "DecisionRefused"
     DECISION_EXPIRED = "DecisionExpired"

@@ -17,6 +17,7 @@ __all__ = [
     "ANNOTATION_PROMOTED_AT",
     "ANNOTATION_RETIRED_AT",
     "ANNOTATION_VERSION",
+    "EXTERNAL",
     "FIELD_MANAGER",
     "FINALIZER",
     "GROUP",
@@ -39,6 +40,9 @@ LABEL_NAME: Final = f"{GROUP}/name"
 LABEL_REVISION: Final = f"{GROUP}/revision"
 LABEL_ROLE: Final = f"{GROUP}/role"
 LABEL_FREEZE: Final = f"{GROUP}/freeze"
+
+EXTERNAL: Final = "external"
+"""The revision that `spec.adopt` names: not one of ours, so it has no hash. No hash reads like this."""
 
 SERVICE_PORT: Final = 80
 """Port of every revision's Service, whatever runs it; it leads to the container's port."""

@@ -17,6 +17,7 @@ from modelrollout.api.gate import Gate
 from modelrollout.api.meta import ApiModel, rule
 
 __all__ = [
+    "Adopt",
     "Approval",
     "Catastrophe",
     "Container",
@@ -219,7 +220,8 @@ class RouteRef(ApiModel):
     """Name of the rule (`spec.rules[].name`)."""
     backend: str | None = Field(default=None, min_length=1, max_length=253)
     """Name of the placeholder Service in the rule. The revisions share its weight; with other backends beside it that
-    weight must be a multiple of 100. Without `rule` it also finds the rule: the one that alone contains it."""
+    weight must be a multiple of 100. Without `rule` it also finds the rule: the one that alone contains it. With
+    `adopt` it is the adopted Service, and may be left out."""
 
 
 class GatewayAPI(ApiModel):
@@ -236,10 +238,6 @@ class GatewayAPI(ApiModel):
                 rule(
                     "!has(self.route) || !has(self.hostnames)",
                     "hostnames belong to the HTTPRoute: leave them out when route names one of yours",
-                ),
-                rule(
-                    "!has(self.route) || has(self.route.rule) || has(self.route.backend)",
-                    "say which rule of the route: give route.rule (its name) or route.backend (a Service in it)",
                 ),
             ]
         }
@@ -260,6 +258,29 @@ class Traffic(ApiModel):
     """The container's port. Needed only when the template has not exactly one."""
     gateway_api: GatewayAPI = Field(alias="gatewayAPI")
     """Traffic by a Gateway API HTTPRoute."""
+
+
+class Adopt(ApiModel):
+    """What serves users now: it is the stable revision, called `external`, until a revision of yours is promoted."""
+
+    service: str = Field(
+        min_length=1,
+        max_length=63,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "self.matches(r'''^[a-z]([-a-z0-9]*[a-z0-9])?$''')",
+                    "is not the name of a Service; write its metadata.name, without namespace, port and domain",
+                )
+            ]
+        },
+    )
+    """Name of the Service, in the rollout's namespace."""
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """Port of the Service. Needed only when it has several."""
+    deployment: str | None = Field(default=None, min_length=1, max_length=253)
+    """Name of the Deployment behind it. After a promotion and `rollback.warmFor` it is scaled to zero, and up again by
+    an undo; nothing else of it is ever touched. Without it nothing is ever scaled."""
 
 
 class Approval(ApiModel):
@@ -391,6 +412,20 @@ class ModelRolloutSpec(ApiModel):
                     "one, like {weight: 100, hold: 30m}, or leave baselineHoldback out",
                     field_path=".baselineHoldback",
                 ),
+                rule(
+                    "!has(self.traffic.gatewayAPI.route) || has(self.traffic.gatewayAPI.route.rule) || "
+                    "has(self.traffic.gatewayAPI.route.backend) || has(self.adopt)",
+                    "say which rule of the route: give route.rule (its name) or route.backend (a Service in it)",
+                    field_path=".traffic.gatewayAPI.route",
+                ),
+                rule(
+                    "!has(self.adopt) || !has(self.traffic.gatewayAPI.route) || "
+                    "!has(self.traffic.gatewayAPI.route.backend) || "
+                    "self.traffic.gatewayAPI.route.backend == self.adopt.service",
+                    "is not the Service that adopt names: what serves in the rule is what is adopted, so make them "
+                    "equal or leave route.backend out",
+                    field_path=".traffic.gatewayAPI.route.backend",
+                ),
             ]
         }
     )
@@ -401,6 +436,9 @@ class ModelRolloutSpec(ApiModel):
     """What runs it."""
     traffic: Traffic
     """How users reach it."""
+    adopt: Adopt | None = None
+    """What serves users now and is to be replaced step by step: it becomes the stable revision, and is left as it is.
+    After the first promotion it is what an undo can go back to; leave it out when that is not wanted any more."""
     steps: list[Step] = Field(
         min_length=1,
         max_length=30,
@@ -462,3 +500,11 @@ class ModelRolloutSpec(ApiModel):
         return tuple(
             WeightStep(step.title, step.weight, step.hold or "0s") for step in self.steps if step.weight is not None
         )
+
+    @property
+    def route(self) -> RouteRef | None:
+        """The rule to attach to, with the adopted Service for its placeholder when none is named."""
+        ref = self.traffic.gateway_api.route
+        if ref is None or ref.backend is not None or self.adopt is None:
+            return ref
+        return ref.model_copy(update={"backend": self.adopt.service})

@@ -15,6 +15,7 @@ from modelrollout.api.enums import ConditionType, Outcome, Phase, Reason, Verdic
 from modelrollout.api.meta import ApiModel
 
 __all__ = [
+    "AdoptedRef",
     "Blind",
     "Condition",
     "Contest",
@@ -51,11 +52,26 @@ class RevisionRef(ApiModel):
     """One revision."""
 
     revision: Hash
-    """Hash of what serves: model and pod template."""
+    """Hash of what serves: model and pod template; `external` for what was adopted."""
     version: str = Field(default="", max_length=128)
     """The model's version."""
     since: Time | None = None
     """Since when it has this role."""
+
+
+class AdoptedRef(ApiModel):
+    """What `spec.adopt` names, as it was when it served users."""
+
+    service: str = Field(max_length=63)
+    """Its Service."""
+    workload: str = Field(default="", max_length=280)
+    """What people call it: "Deployment ranker", or "Service ranker" when nobody knows what is behind it."""
+    replicas: int = 0
+    """How many pods its Deployment asked for when it last served; an undo gives it as many again."""
+    retired_at: Time | None = None
+    """When it stopped serving; absent while it does."""
+    scaled_down: bool = False
+    """Its Deployment was scaled to zero after `rollback.warmFor`. What others ask of it since is theirs to say."""
 
 
 class StepStatus(ApiModel):
@@ -303,6 +319,8 @@ class ModelRolloutStatus(ApiModel):
     """The last promoted revision."""
     candidate: RevisionRef | None = None
     """The revision on trial."""
+    adopted: AdoptedRef | None = None
+    """What was adopted and served before the first promotion."""
     step: StepStatus | None = None
     """Where the candidate is on its way up."""
     weight: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from modelrollout.api.decision import DecisionState
-from modelrollout.api.meta import LABEL_REVISION
+from modelrollout.api.meta import EXTERNAL, LABEL_REVISION
 from modelrollout.api.objects import Rollout
 from modelrollout.cli.cluster import DECISIONS, Cluster
 from modelrollout.cli.errors import FAILED, TIMED_OUT, CliError
@@ -27,6 +27,8 @@ def resolve_revision(rollout: Rollout, deployments: list[dict[str, Any]], wanted
     known = {entry.revision: entry.version for entry in reversed(rollout.status.history)}
     if rollout.status.stable:
         known[rollout.status.stable.revision] = rollout.status.stable.version
+    if rollout.spec.adopt is not None:
+        known.setdefault(EXTERNAL, "")
     for body in deployments:
         known.setdefault((body["metadata"].get("labels") or {}).get(LABEL_REVISION, ""), "")
     known.pop("", None)

@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from modelrollout.api.meta import FINALIZER
+from modelrollout.api.meta import EXTERNAL, FINALIZER
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller.store import Store
@@ -23,6 +23,7 @@ from modelrollout.engine.model import (
 )
 from modelrollout.kube.client import DECISIONS, ROLLOUTS, Kube, KubeError, NotFound
 from modelrollout.traffic.base import TrafficProvider
+from modelrollout.workloads.adopted import AdoptedWorkload
 from modelrollout.workloads.base import WorkloadProvider
 
 __all__ = ["Actions", "RolloutGoneError"]
@@ -37,10 +38,18 @@ class RolloutGoneError(Exception):
 class Actions:
     """The operator's hands."""
 
-    def __init__(self, kube: Kube, store: Store, workload: WorkloadProvider, traffic: TrafficProvider) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        workload: WorkloadProvider,
+        adopted: AdoptedWorkload,
+        traffic: TrafficProvider,
+    ) -> None:
         self._kube = kube
         self._store = store
         self._workload = workload
+        self._adopted = adopted
         self._traffic = traffic
 
     async def carry_out(self, rollout: Rollout, action: Action) -> None:
@@ -60,6 +69,8 @@ class Actions:
             case Create():
                 await self._still_there(rollout)
                 await self._workload.create(rollout, action.revision, action.role, action.replicas)
+            case Scale(revision=revision) if revision == EXTERNAL:
+                await self._adopted.scale(rollout, action.replicas)
             case Scale():
                 await self._workload.scale(rollout, action.revision, action.replicas)
             case SetRole():

@@ -23,6 +23,7 @@ from modelrollout.kube.client import (
 from modelrollout.kube.reflector import Reflector
 from modelrollout.metrics.registry import METRICS_PROVIDERS
 from modelrollout.traffic.registry import TRAFFIC_PROVIDERS
+from modelrollout.workloads.adopted import AdoptedWorkload
 from modelrollout.workloads.registry import WORKLOAD_PROVIDERS
 
 __all__ = ["Application"]
@@ -57,6 +58,7 @@ class Application:
             kube,
             self.store,
             WORKLOAD_PROVIDERS["deployment"](kube, deployments, pods, slices),
+            AdoptedWorkload(kube),
             TRAFFIC_PROVIDERS["gatewayAPI"](kube, routes),
             self._metrics,
             frozen,

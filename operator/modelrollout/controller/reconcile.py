@@ -18,7 +18,7 @@ from typing import Any, Final
 from modelrollout.api.decision import DecisionState
 from modelrollout.api.enums import Phase, Reason, Role
 from modelrollout.api.grammar import parse_duration
-from modelrollout.api.meta import FINALIZER, SERVICE_PORT
+from modelrollout.api.meta import EXTERNAL, FINALIZER, SERVICE_PORT
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller import events
@@ -35,6 +35,7 @@ from modelrollout.kube.client import ROLLOUTS, Kube
 from modelrollout.kube.reflector import Reflector
 from modelrollout.metrics.base import Arm, MetricsProvider
 from modelrollout.traffic.base import TrafficProvider
+from modelrollout.workloads.adopted import AdoptedWorkload
 from modelrollout.workloads.base import WorkloadProvider
 
 __all__ = ["Reconciler"]
@@ -79,6 +80,7 @@ class Reconciler:
         kube: Kube,
         store: Store,
         workload: WorkloadProvider,
+        adopted: AdoptedWorkload,
         traffic: TrafficProvider,
         metrics: MetricsProvider,
         frozen: Reflector,
@@ -89,12 +91,13 @@ class Reconciler:
         self._kube = kube
         self._store = store
         self._workload = workload
+        self._adopted = adopted
         self._traffic = traffic
         self._metrics = metrics
         self._frozen = frozen
         self._delay = metrics_delay
         self._wake = wake
-        self._actions = Actions(kube, store, workload, traffic)
+        self._actions = Actions(kube, store, workload, adopted, traffic)
         self._looks: dict[Key, _Look] = {}
         self._last_look: dict[Key, datetime] = {}
         self._refusals: dict[Key, _Refusal] = {}
@@ -145,6 +148,7 @@ class Reconciler:
         revisions = self._workload.observe(rollout)
         status = self._store.live(rollout.key, rollout.uid) or rollout.status
         refused = "" if revision in revisions else await self._refusal(rollout, revision)
+        adopted = await self._adopted.observe(rollout, status)
         return Input(
             namespace=rollout.namespace,
             name=rollout.name,
@@ -158,6 +162,7 @@ class Reconciler:
             route=await self._traffic.observe(rollout, first=not _has_stable(status, revisions)),
             humans=tuple(self._humans(rollout)),
             edited_by=rollout.edited_by,
+            adopted=adopted.adopted if adopted is not None else None,
             frozen=self._freeze(rollout.namespace),
             deleting=rollout.deleting,
             has_finalizer=FINALIZER in rollout.finalizers,
@@ -257,6 +262,11 @@ class Reconciler:
         return max(0.0, max(interval - 1.0, min(interval, 1.0)) - (now - last).total_seconds())
 
     def _arm(self, rollout: Rollout, revision: str) -> Arm:
+        adopted, adopt = self._adopted.last_seen(rollout), rollout.spec.adopt
+        if revision == EXTERNAL and adopted is not None and adopt is not None:
+            return Arm(
+                revision, rollout.namespace, adopted.workload, adopted.port, adopted.pods, its_service=adopt.service
+            )
         return Arm(
             revision=revision,
             namespace=rollout.namespace,
@@ -320,7 +330,10 @@ class Reconciler:
         self._last_look.pop(key, None)
         self._written.pop(key, None)
         self._refusals.pop(key, None)
+        self._adopted.forget(key)
 
 
 def _has_stable(status: ModelRolloutStatus, revisions: Mapping[str, RevisionView]) -> bool:
-    return status.stable is not None or any(view.role is Role.STABLE for view in revisions.values())
+    """Whether a revision of ours is stable."""
+    ours = status.stable is not None and status.stable.revision != EXTERNAL
+    return ours or any(view.role is Role.STABLE for view in revisions.values())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from modelrollout.api.enums import Phase, Reason, Role
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import Scaling
-from modelrollout.engine import identity, raising
+from modelrollout.engine import adoption, identity, raising
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Create, Delete, RevisionView, Scale, SetRole
 
@@ -19,10 +20,11 @@ def size(d: Draft) -> None:
     _size_candidate(d)
     _size_kept(d)
     _collect(d)
+    adoption.cool_down(d)
 
 
 def _size_stable(d: Draft) -> None:
-    if not d.stable:
+    if not d.stable or d.stable == EXTERNAL:
         return
     replicas = d.input.spec.workload.replicas
     if d.candidate:
@@ -42,6 +44,9 @@ def _size_stable(d: Draft) -> None:
 
 def _size_candidate(d: Draft) -> None:
     if not d.candidate or d.status.phase in (Phase.STALLED, Phase.ROLLING_BACK):
+        return
+    if d.candidate == EXTERNAL:
+        adoption.warm_up(d)
         return
     replicas = _candidate_pods(d)
     view = d.view(d.candidate)

@@ -10,6 +10,7 @@ It reads like a table of contents. Each line below is a rule in a module of this
                (promotion); raising says what it takes for weight to go up
     rollback   back to stable: breach, failure, abort, revert
     capacity   pods for each revision, and what may go
+    adoption   what served before the first revision of ours
     routing    the weights that follow
     contest    who keeps writing over them
     report     conditions, columns and the next sentence
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from modelrollout.api.enums import Phase, Reason
 from modelrollout.engine import (
+    adoption,
     capacity,
     contest,
     guards,
@@ -49,6 +51,7 @@ def decide(i: Input) -> Decision:
     note_split(d)
     humans.listen(d)
     _act(d)
+    adoption.remember(d)
     capacity.size(d)
     routing.shift(d)
     contest.say(d)
@@ -88,8 +91,17 @@ def _stalled(d: Draft, target: str) -> bool:
         message = f"the API server refuses the pod template: {d.input.target.template_error}"
         d.say(Phase.STALLED, Reason.INVALID_TEMPLATE, message, "correct spec.workload.template and apply again")
         return True
-    if d.input.route.state is RouteState.IN_USE and not d.stable:
-        d.say(Phase.STALLED, Reason.ROUTE_IN_USE, d.input.route.message, "choose a route that nothing serves yet")
+    missing = adoption.problem(d)
+    if missing:
+        d.say(Phase.STALLED, Reason.STABLE_MISSING, missing, "goes on by itself when that is mended")
+        return True
+    if d.input.route.state is RouteState.IN_USE:
+        d.say(
+            Phase.STALLED,
+            Reason.ROUTE_IN_USE,
+            d.input.route.message,
+            "take over what serves with spec.adopt, or choose a route that nothing serves yet",
+        )
         return True
     if d.input.route.state is RouteState.UNUSABLE:
         d.say(Phase.STALLED, Reason.ROUTE_NOT_FOUND, d.input.route.message, "correct the route or spec.traffic")

@@ -12,6 +12,7 @@ from typing import Any
 
 from modelrollout.api.enums import Phase, Reason
 from modelrollout.api.grammar import parse_duration
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.engine.model import Action, Event, Input, RevisionView
 from modelrollout.gates.base import GateTest
@@ -64,6 +65,8 @@ class Draft:
 
     def view(self, revision: str) -> RevisionView | None:
         """A revision as the cluster shows it."""
+        if revision == EXTERNAL:
+            return self.input.adopted.view if self.input.adopted is not None else None
         return self.input.revisions.get(revision)
 
     def set(self, **changes: Any) -> None:

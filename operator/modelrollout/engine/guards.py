@@ -7,6 +7,7 @@ from datetime import datetime
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import Gate, OnBreach
 from modelrollout.api.grammar import format_duration
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import Mode
 from modelrollout.api.status import GateStatus, Pause
 from modelrollout.engine import rollback
@@ -117,6 +118,8 @@ def _one_pod_is_replaced(d: Draft, breached: GateStatus) -> bool:
     """A breach that one pod alone carries replaces that pod, once, and the gates begin anew without it."""
     gate = next(one for one in d.input.spec.gates if one.name == breached.name)
     if d.status.replaced_pod or gate.kind not in ("ratio", "latency") or d.input.spec.mode is not Mode.ENFORCE:
+        return False
+    if d.candidate == EXTERNAL:  # its pods are not ours to delete
         return False
     pod = one_bad_pod(gate, breached, d.input.spec)
     if not pod:

@@ -134,7 +134,7 @@ def _promote(d: Draft, human: Human) -> str:
 
 def _undo(d: Draft, human: Human) -> str:
     revision = human.revision
-    kept = [view.revision for view in identity.kept_revisions(d)]
+    kept = [view.revision for view in identity.ways_back(d)]
     if not revision:
         revision = d.stable if d.candidate and d.stable else next(iter(kept), "")
     if not revision or (revision not in kept and revision != d.stable):

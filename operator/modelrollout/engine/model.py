@@ -21,6 +21,7 @@ from modelrollout.gates.evidence import Arm, Interval
 
 __all__ = [
     "Action",
+    "Adopted",
     "Answer",
     "Create",
     "Decision",
@@ -76,6 +77,20 @@ class RevisionView:
     """When a pod last got further: scheduled, container started, ready."""
     youngest_ready_at: datetime | None = None
     """When the youngest ready pod became ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What ``spec.adopt`` names, as the cluster shows it."""
+
+    name: str
+    """What people call it: "Deployment ranker"."""
+    view: RevisionView | None = None
+    """As a revision that was promoted before ours; None when it is not there."""
+    problem: str = ""
+    """Why it cannot be the stable revision, with the remedy."""
+    scalable: bool = False
+    """Whether ``spec`` names its Deployment, and so allows it to be scaled."""
 
 
 class RouteState(StrEnum):
@@ -241,6 +256,8 @@ class Input:
     """In the order in which they were created, which times of one second alone do not tell."""
     edited_by: str = ""
     """Who wrote ``spec`` last, as far as the object says: the field manager."""
+    adopted: Adopted | None = None
+    """What ``spec.adopt`` names. It is none of ``revisions``: nothing that is done to those is done to it."""
     frozen: str = ""
     """Why steps upward are stopped for everybody; empty when they are not."""
     deleting: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelrollout.api.enums import Outcome, Phase, Reason
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import Pause, StepStatus
 from modelrollout.engine import identity, rollback
 from modelrollout.engine.draft import Draft
@@ -45,10 +46,15 @@ def begin(d: Draft, target: str) -> None:
     elif is_fast(d):
         reason, message = Reason.REVERTED_TO_PREVIOUS, f"going back to version {version}, which was promoted before"
     else:
-        reason, message = Reason.NEW_REVISION, f"version {version} is starting beside the stable revision"
+        reason, message = Reason.NEW_REVISION, f"version {version} is starting beside {_what_is_stable(d)}"
     d.event(reason, message)
     d.say(Phase.STARTING, reason, message, "its pods must become ready")
     d.wake_in(1.0)
+
+
+def _what_is_stable(d: Draft) -> str:
+    adopted = d.input.adopted
+    return adopted.name if adopted is not None and d.stable == EXTERNAL else "the stable revision"
 
 
 def _stable_pods(d: Draft) -> int:

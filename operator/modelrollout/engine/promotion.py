@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from modelrollout.api.enums import Outcome, Phase, Reason, Role
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.engine import contest, identity, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import RouteState, SetRole
@@ -71,12 +74,21 @@ def _become_stable(d: Draft) -> None:
     if reason is Reason.FIRST_REVISION:
         message += "; it is the first one, so there were no steps"
     at = identity.promotion_time(d)
-    d.first.append(SetRole(new, Role.STABLE, at))
+    _relabel(d, new, at)
     d.set(stable=identity.ref(d, new, at))
     _record_promotion(d, reason, message)
     if not old:
         d.set(draining_since=None)
     rollback.say_stable(d, reason, message)
+
+
+def _relabel(d: Draft, new: str, at: datetime) -> None:
+    """Labels first, status is only a cache of them. What was adopted has none: it is stable when no other is."""
+    if new != EXTERNAL:
+        d.first.append(SetRole(new, Role.STABLE, at))
+        return
+    ours = [view.revision for view in d.input.revisions.values() if view.role is Role.STABLE]
+    d.first.extend(SetRole(revision, Role.RETIRED, at) for revision in ours)
 
 
 def _record_promotion(d: Draft, reason: Reason, message: str) -> None:

@@ -9,9 +9,10 @@ import math
 
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import OnBreach
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import Mode, Scaling
 from modelrollout.api.status import Pause
-from modelrollout.engine import contest
+from modelrollout.engine import adoption, contest
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.gate_tests import is_relative
 from modelrollout.engine.model import RouteState
@@ -45,10 +46,15 @@ def pods_for(d: Draft, weight: int) -> int:
     return min(workload.replicas, max(2, math.ceil(workload.replicas * weight / 100)))
 
 
+def _needed(d: Draft, weight: int) -> int:
+    """Pods of the candidate that a weight needs."""
+    return adoption.pods_needed(d) if d.candidate == EXTERNAL else pods_for(d, weight)
+
+
 def ready_to_carry(d: Draft, weight: int) -> bool:
     """Whether the candidate's pods that are ready now can carry a weight."""
     view = d.view(d.candidate)
-    return view is not None and view.ready >= pods_for(d, weight)
+    return view is not None and view.ready >= _needed(d, weight)
 
 
 def relative_gates(d: Draft) -> set[str]:
@@ -123,7 +129,7 @@ def _how_to_resume(d: Draft, paused: Pause) -> str:
 def ready_for(d: Draft, weight: int) -> bool:
     """Whether the candidate's pods can carry a weight; says why not when they cannot."""
     view = d.view(d.candidate)
-    needed = pods_for(d, weight)
+    needed = _needed(d, weight)
     if ready_to_carry(d, weight):
         return True
     have = view.ready if view is not None else 0

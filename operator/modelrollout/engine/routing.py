@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from modelrollout.api.enums import Phase, Reason
+from modelrollout.api.meta import EXTERNAL
+from modelrollout.api.rollout import DeletionPolicy
 from modelrollout.api.status import Pause
 from modelrollout.engine import contest, raising, rollback
 from modelrollout.engine.draft import Draft
@@ -116,6 +118,8 @@ def shift(d: Draft) -> None:
     desired, observed = _desired(d), d.input.route.weights
     if not desired or d.input.route.state in (RouteState.IN_USE, RouteState.UNUSABLE):
         return
+    if EXTERNAL in desired and d.input.spec.adopt is None:  # nobody knows any more where that leads
+        return
     _guard_deletion(d, desired)
     share = observed.get(d.candidate, 0)
     raises = bool(d.stable and d.candidate) and desired.get(d.candidate, 0) > share
@@ -198,7 +202,8 @@ def _why(d: Draft, *, lowered: bool) -> Reason:
 
 def _guard_deletion(d: Draft, desired: Mapping[str, int]) -> None:
     """Keep the object from vanishing while the candidate has traffic: someone must put it back first."""
-    if d.input.deleting or not d.candidate or d.input.spec.deletion_policy.value == "Delete":
+    goes_too = d.input.spec.deletion_policy is DeletionPolicy.DELETE and d.stable != EXTERNAL
+    if d.input.deleting or not d.candidate or goes_too:
         wanted = False
     else:
         wanted = bool(d.stable) and (desired.get(d.candidate, 0) > 0 or d.input.route.weights.get(d.candidate, 0) > 0)

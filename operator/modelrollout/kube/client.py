@@ -31,6 +31,7 @@ __all__ = [
     "HTTP_ROUTES",
     "NAMESPACES",
     "PODS",
+    "REPLICA_SETS",
     "ROLLOUTS",
     "SERVICES",
     "ConflictError",
@@ -92,6 +93,7 @@ class Resource:
 ROLLOUTS: Final = Resource(GROUP, VERSION, "modelrollouts")
 DECISIONS: Final = Resource(GROUP, VERSION, "rolloutdecisions")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments")
+REPLICA_SETS: Final = Resource("apps", "v1", "replicasets")
 SERVICES: Final = Resource("", "v1", "services")
 PODS: Final = Resource("", "v1", "pods")
 NAMESPACES: Final = Resource("", "v1", "namespaces")

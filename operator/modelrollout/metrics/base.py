@@ -25,11 +25,18 @@ class Arm:
     revision: str
     namespace: str
     name: str
-    """Name of its Deployment and Service."""
+    """Name of its Deployment, and of its Service."""
     port: int
     """Port of its Service."""
     pods: Mapping[str, datetime]
     """Its pods, and when each was created."""
+    its_service: str = ""
+    """Name of its Service, where that is another."""
+
+    @property
+    def service(self) -> str:
+        """Name of its Service."""
+        return self.its_service or self.name
 
 
 class MetricsProvider(Protocol):

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from modelrollout.api.gate import IdentityBy, MetricIdentity
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.metrics.base import Arm
 
 __all__ = [
     "ServiceTemplate",
+    "by_pod_name",
     "identity_label",
     "identity_pattern",
     "identity_value",
@@ -53,7 +55,7 @@ def identity_value(identity: MetricIdentity, arm: Arm) -> str:
     for name, value in (
         ("revision", arm.revision),
         ("namespace", arm.namespace),
-        ("service", arm.name),
+        ("service", arm.service),
         ("port", str(arm.port)),
     ):
         text = text.replace("{" + name + "}", value)
@@ -101,10 +103,17 @@ def pods_pattern(arm: Arm) -> str:
     return re.escape(arm.name).replace(r"\-", "-") + _POD_SUFFIX
 
 
+def by_pod_name(identity: MetricIdentity, arm: Arm) -> bool:
+    """Whether an arm's series are told by the names of its pods: by default, and those of adopted pods also where the
+    others are told by a label of the operator's, which they lack."""
+    adopted = identity.by is IdentityBy.POD_LABEL and arm.revision == EXTERNAL
+    return identity.by is IdentityBy.POD_NAME or adopted
+
+
 def owner_of(labels: Mapping[str, str], label: str) -> str:
-    """Whose series this is: the value of ``label``, or (empty) the Deployment in the pod's name."""
-    if label:
-        return labels.get(label, "")
+    """Whose series this is: the value of ``label``; where that is empty or absent, the Deployment in the pod's name."""
+    if label and labels.get(label):
+        return labels[label]
     pod = labels.get("pod", "")
     found = _POD.fullmatch(pod)
     return found.group(1) if found else f"pod/{pod}"  # no Deployment has a slash in its name
@@ -112,6 +121,6 @@ def owner_of(labels: Mapping[str, str], label: str) -> str:
 
 def told_by(identity: MetricIdentity, arm: Arm) -> str:
     """The matcher that tells an arm's series, for people to read and paste."""
-    if identity.by is IdentityBy.POD_NAME:
-        return f'pod=~"{arm.name}-.*"'
+    if by_pod_name(identity, arm):
+        return f'pod=~"{pods_pattern(arm) if arm.revision == EXTERNAL else arm.name + "-.*"}"'
     return matcher(identity_label(identity), identity_value(identity, arm))

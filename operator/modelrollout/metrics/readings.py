@@ -14,7 +14,14 @@ from modelrollout.gates.evidence import Counts, Histogram, Interval
 from modelrollout.metrics.base import Arm
 from modelrollout.metrics.buckets import histogram, le_matcher, note_on_limit, seconds_per_unit
 from modelrollout.metrics.counting import ALL, Gain, gains
-from modelrollout.metrics.identity import identity_label, identity_value, matcher, pods_pattern, service_template
+from modelrollout.metrics.identity import (
+    by_pod_name,
+    identity_label,
+    identity_value,
+    matcher,
+    pods_pattern,
+    service_template,
+)
 from modelrollout.metrics.native import bounds_around, bounds_everywhere, cumulative, total
 from modelrollout.metrics.snapshot import Group, Kind, Snapshot, Unit, Want, quoted
 
@@ -81,7 +88,7 @@ def want(gate: Gate, selector: Selector, suffix: str = "", more: str = "", kind:
 
 def owner(gate: Gate, arm: Arm) -> str:
     """An arm as the owner of its series."""
-    return arm.name if gate.identity.by is IdentityBy.POD_NAME else identity_value(gate.identity, arm)
+    return arm.name if by_pod_name(gate.identity, arm) else identity_value(gate.identity, arm)
 
 
 def unit_of(reading: Reading) -> Unit:
@@ -94,12 +101,8 @@ def unit_of(reading: Reading) -> Unit:
 
 def narrowed(unit: Unit, gate: Gate, arm: Arm) -> Unit:
     """The same of one revision alone."""
-    by = gate.identity.by
-    if by is IdentityBy.POD_NAME:
-        mine = f"pod=~{quoted(pods_pattern(arm))}"
-    else:
-        mine = matcher(identity_label(gate.identity), owner(gate, arm))
-    series = by is IdentityBy.POD_NAME
+    series = by_pod_name(gate.identity, arm)
+    mine = f"pod=~{quoted(pods_pattern(arm))}" if series else matcher(identity_label(gate.identity), owner(gate, arm))
     return tuple(replace(one, narrow=mine) if series or one.kind is not Kind.TARGETS else one for one in unit)
 
 

@@ -37,7 +37,7 @@ def substituted(promql: str, arm: Arm) -> str:
     values = {
         "namespace": arm.namespace,
         "revision": arm.revision,
-        "service": arm.name,
+        "service": arm.service,
         "pods": pods_pattern(arm),
     }
 

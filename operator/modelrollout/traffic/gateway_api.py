@@ -16,13 +16,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from modelrollout.api.meta import ANNOTATION_APPLIED, ANNOTATION_OWNER_UID, FIELD_MANAGER, LABEL_NAME, SERVICE_PORT
+from modelrollout.api.meta import (
+    ANNOTATION_APPLIED,
+    ANNOTATION_OWNER_UID,
+    EXTERNAL,
+    FIELD_MANAGER,
+    LABEL_NAME,
+    SERVICE_PORT,
+)
 from modelrollout.api.objects import Rollout
 from modelrollout.api.rollout import DeletionPolicy, RouteRef
 from modelrollout.engine.model import Marker, RouteState, RouteView, SetWeights
 from modelrollout.engine.revision import child_name
-from modelrollout.kube.client import ENDPOINT_SLICES, HTTP_ROUTES, ConflictError, Kube, KubeError, NotFound
+from modelrollout.kube.client import ENDPOINT_SLICES, HTTP_ROUTES, SERVICES, ConflictError, Kube, KubeError, NotFound
 from modelrollout.kube.reflector import Reflector
+from modelrollout.traffic.rivals import catches_all, competes
 
 __all__ = ["GatewayApiTraffic", "Place", "build_route", "find_place", "last_writer", "view_of"]
 
@@ -49,23 +57,27 @@ class Place:
     """Weight of the user's placeholder, if it stands in the rule."""
     filters: tuple[Body, ...] = ()
     """Filters of the managed backends; a placeholder's are handed down to the revisions."""
+    port: int | None = None
+    """Port at which the adopted Service stands in the rule."""
 
 
 class UnusableError(Exception):
     """The route cannot be used as the spec says; the text names the remedy."""
 
 
-def _revision_of(backend: Body, rollout: str) -> str:
-    """The revision that a backend leads to; empty when it is not ours."""
+def _revision_of(backend: Body, rollout: str, adopted: str) -> str:
+    """The revision that a backend leads to; empty when it is not managed."""
     if backend.get("kind", "") not in _SERVICE_KINDS or backend.get("group"):
         return ""
+    if backend["name"] == adopted and "namespace" not in backend:
+        return EXTERNAL
     prefix, _, revision = backend["name"].rpartition("-")
     is_hash = len(revision) == 10 and all(digit in "0123456789abcdef" for digit in revision)
     return revision if prefix == rollout and is_hash else ""
 
 
-def find_place(route: Body, rollout: str, ref: RouteRef | None) -> Place:
-    """Where the managed backends are, or belong.
+def find_place(route: Body, rollout: str, ref: RouteRef | None, adopted: str = "") -> Place:
+    """Where the managed backends are, or belong. ``adopted``: the Service that is the revision ``external``.
 
     Raises
     ------
@@ -73,15 +85,17 @@ def find_place(route: Body, rollout: str, ref: RouteRef | None) -> Place:
         If the rule cannot be found, or its weights cannot be shared in percent.
     """
     rules = route["spec"].get("rules") or []
-    index = 0 if ref is None else _rule_index(rules, rollout, ref)
+    index = 0 if ref is None else _rule_index(rules, rollout, ref, adopted)
     backends = rules[index].get("backendRefs") or [] if rules else []
     placeholder = ref.backend if ref is not None else None
     weights: dict[str, int] = {}
     foreign: list[Body] = []
     position, standing = None, None
     filters: list[Body] = []
+    port: int | None = None
     for number, backend in enumerate(backends):
-        revision = _revision_of(backend, rollout)
+        revision = _revision_of(backend, rollout, adopted)
+        port = backend.get("port") if revision == EXTERNAL else port
         if revision or backend["name"] == placeholder:
             filters = filters or backend.get("filters") or []
         if revision:
@@ -94,10 +108,10 @@ def find_place(route: Body, rollout: str, ref: RouteRef | None) -> Place:
         position = number if position is None else position
     total = 100 if ref is None else _total(route, ref, weights, foreign, standing)
     first = len(foreign) if position is None else position
-    return Place(index, weights, tuple(foreign), total, first, standing or 0, tuple(filters))
+    return Place(index, weights, tuple(foreign), total, first, standing or 0, tuple(filters), port)
 
 
-def _rule_index(rules: list[Body], rollout: str, ref: RouteRef) -> int:
+def _rule_index(rules: list[Body], rollout: str, ref: RouteRef, adopted: str) -> int:
     if ref.rule is not None:
         named = [number for number, rule in enumerate(rules) if rule.get("name") == ref.rule]
         if not named:
@@ -107,7 +121,9 @@ def _rule_index(rules: list[Body], rollout: str, ref: RouteRef) -> int:
     found = [
         number
         for number, rule in enumerate(rules)
-        if any(one["name"] == ref.backend or _revision_of(one, rollout) for one in rule.get("backendRefs") or [])
+        if any(
+            one["name"] == ref.backend or _revision_of(one, rollout, adopted) for one in rule.get("backendRefs") or []
+        )
     ]
     if len(found) != 1:
         many = "several rules" if found else "no rule"
@@ -173,13 +189,12 @@ def _marker_text(marker: Marker, total: int) -> str:
     return json.dumps({key: value for key, value in fields.items() if value != ""}, sort_keys=True, ensure_ascii=False)
 
 
-def view_of(route: Body, place: Place, rollout: str, *, shared: bool) -> RouteView:
+def view_of(route: Body, place: Place, rollout: str, *, shared: bool, adopted: str = "") -> RouteView:
     """The route as the engine sees it; ``shared``: other people have backends in it."""
     whole = sum(place.weights.values()) + place.placeholder
     percents = {revision: round(100 * weight / whole) if whole else 0 for revision, weight in place.weights.items()}
-    state, message = _acceptance(
-        route, {child_name(rollout, revision) for revision in place.weights} if shared else None
-    )
+    ours = {adopted if revision == EXTERNAL else child_name(rollout, revision) for revision in place.weights}
+    state, message = _acceptance(route, ours if shared else None)
     generation = int(route["metadata"].get("generation", 0))
     return RouteView(state=state, weights=percents, marker=_marker(route), message=message, generation=generation)
 
@@ -224,21 +239,27 @@ def _acceptance(route: Body, ours: set[str] | None) -> tuple[RouteState, str]:
     return RouteState.ACCEPTED, ""
 
 
-def _backends(rollout: str, weights: Mapping[str, int], filters: tuple[Body, ...] = ()) -> list[Body]:
+def _backends(
+    rollout: Rollout, weights: Mapping[str, int], port: int | None, filters: tuple[Body, ...] = ()
+) -> list[Body]:
+    """One for each revision; ``port``: the adopted Service's."""
     shared: Body = {"filters": list(filters)} if filters else {}
-    return [
-        {"group": "", "kind": "Service", "name": child_name(rollout, revision), "port": SERVICE_PORT, "weight": weight}
-        | shared
-        for revision, weight in weights.items()
-    ]
+    backends = []
+    for revision, weight in weights.items():
+        name, at = child_name(rollout.name, revision), SERVICE_PORT
+        if revision == EXTERNAL:
+            assert rollout.spec.adopt is not None and port is not None
+            name, at = rollout.spec.adopt.service, port
+        backends.append({"group": "", "kind": "Service", "name": name, "port": at, "weight": weight} | shared)
+    return backends
 
 
-def build_route(rollout: Rollout, write: SetWeights) -> Body:
-    """The operator's own HTTPRoute."""
-    return _own_route(rollout, write.weights, _marker_text(write.marker, 100))
+def build_route(rollout: Rollout, write: SetWeights, port: int | None = None) -> Body:
+    """The operator's own HTTPRoute; ``port``: the adopted Service's."""
+    return _own_route(rollout, write.weights, _marker_text(write.marker, 100), port)
 
 
-def _own_route(rollout: Rollout, weights: Mapping[str, int], marker: str) -> Body:
+def _own_route(rollout: Rollout, weights: Mapping[str, int], marker: str, port: int | None) -> Body:
     spec = rollout.spec.traffic.gateway_api
     metadata: Body = {
         "name": rollout.name,
@@ -246,10 +267,10 @@ def _own_route(rollout: Rollout, weights: Mapping[str, int], marker: str) -> Bod
         "labels": {"app.kubernetes.io/managed-by": "modelrollout", LABEL_NAME: rollout.name},
         "annotations": {ANNOTATION_APPLIED: marker, ANNOTATION_OWNER_UID: rollout.uid},
     }
-    if rollout.spec.deletion_policy is DeletionPolicy.DELETE:
+    if rollout.spec.deletion_policy is DeletionPolicy.DELETE and not weights.get(EXTERNAL):  # not theirs to lose
         metadata["ownerReferences"] = [rollout.owner_reference()]
     parents = [ref.model_dump(by_alias=True, exclude_none=True) for ref in spec.parent_refs or []]
-    route: Body = {"parentRefs": parents, "rules": [{"backendRefs": _backends(rollout.name, weights)}]}
+    route: Body = {"parentRefs": parents, "rules": [{"backendRefs": _backends(rollout, weights, port)}]}
     if spec.hostnames:
         route["hostnames"] = list(spec.hostnames)
     return {
@@ -260,10 +281,10 @@ def _own_route(rollout: Rollout, weights: Mapping[str, int], marker: str) -> Bod
     }
 
 
-def patch_for(route: Body, rollout: Rollout, place: Place, write: SetWeights) -> list[Body]:
-    """JSON patch that replaces the managed backends of one rule of a user's route."""
+def patch_for(route: Body, rollout: Rollout, place: Place, write: SetWeights, port: int | None = None) -> list[Body]:
+    """JSON patch that replaces the managed backends of one rule of a user's route; ``port``: the adopted Service's."""
     raw = {revision: weight * place.total // 100 for revision, weight in write.weights.items()}
-    ours = _backends(rollout.name, raw, place.filters)
+    ours = _backends(rollout, raw, port, place.filters)
     foreign = list(place.foreign)
     backends = [*foreign[: place.position], *ours, *foreign[place.position :]]
     ops: list[Body] = [
@@ -292,11 +313,12 @@ class GatewayApiTraffic:
 
     async def observe(self, rollout: Rollout, *, first: bool) -> RouteView:
         """The route as the cluster shows it."""
-        ref = rollout.spec.traffic.gateway_api.route
+        ref, adopted = rollout.spec.route, _adopted(rollout)
         route = self._routes.get(rollout.namespace, ref.name if ref else rollout.name)
         if route is None or "deletionTimestamp" in route["metadata"]:
             if ref is None:
-                return RouteView()
+                rival = await self._rival(rollout) if first else ""
+                return RouteView(state=RouteState.IN_USE, message=rival) if rival else RouteView()
             message = f"there is no HTTPRoute {ref.name} in namespace {rollout.namespace}: apply it, or give parentRefs"
             return RouteView(state=RouteState.UNUSABLE, message=message)
         if ref is None and (route["metadata"].get("labels") or {}).get(LABEL_NAME) != rollout.name:
@@ -306,14 +328,14 @@ class GatewayApiTraffic:
             )
             return RouteView(state=RouteState.UNUSABLE, message=message)
         try:
-            place = find_place(route, rollout.name, ref)
+            place = find_place(route, rollout.name, ref, adopted)
         except UnusableError as error:
             return RouteView(state=RouteState.UNUSABLE, message=str(error))
-        if ref is not None and not place.weights and first:
+        if not place.weights and first:
             serving = await self._serving(rollout, route, place)
             if serving:
                 return RouteView(state=RouteState.IN_USE, message=serving)
-        view = view_of(route, place, rollout.name, shared=ref is not None)
+        view = view_of(route, place, rollout.name, shared=ref is not None, adopted=adopted)
         if view.marker is None or dict(view.marker.weights) == dict(view.weights):
             return view
         return replace(view, edited_by=await self._edited_by(route))
@@ -327,23 +349,58 @@ class GatewayApiTraffic:
             return ""  # a name is not worth the delay
 
     async def _serving(self, rollout: Rollout, route: Body, place: Place) -> str:
-        """Whether the rule's backends already serve users, whom a first revision without steps would cut off."""
-        for backend in route["spec"]["rules"][place.rule].get("backendRefs") or []:
-            selector = f"kubernetes.io/service-name={backend['name']}"
-            slices = await self._kube.get(ENDPOINT_SLICES.path(rollout.namespace), labelSelector=selector)
-            ready = sum(len(one.get("endpoints") or []) for one in slices.get("items") or [])
-            if ready and backend.get("weight", 1) > 0 and backend not in place.foreign:
-                return (
-                    f"the backend {backend['name']} of HTTPRoute {route['metadata']['name']} serves users already "
-                    f"({ready} endpoints); the first revision would replace it without any step"
-                )
+        """Whether the rule's backends already serve users, whom a first revision without steps would cut off. In a
+        user's route other backends of the rule stay, so only the placeholder counts."""
+        backends = (route["spec"].get("rules") or [{}])[place.rule].get("backendRefs") or []
+        if rollout.spec.route is not None:
+            backends = [one for one in backends if one not in place.foreign]
+        live = await self._live(rollout.namespace, backends)
+        if live is None:
+            return ""
+        name, ready = live
+        return (
+            f"the backend {name} of HTTPRoute {route['metadata']['name']} serves users already ({ready} endpoints), "
+            "and the first revision would replace it without any step: take it over with spec.adopt: "
+            f"{{service: {name}}}"
+        )
+
+    async def _rival(self, rollout: Rollout) -> str:
+        """Whether another route already serves the host names that one of ours would be made for. Of two that match
+        alike the older one wins, so ours would serve nobody.
+
+        Source: Gateway API v1, HTTPRouteRule.matches, on conflicts.
+        """
+        for (namespace, name), route in self._routes.objects.items():
+            if namespace != rollout.namespace or not competes(route, rollout):
+                continue
+            for rule in route["spec"].get("rules") or []:
+                live = await self._live(namespace, rule.get("backendRefs") or []) if catches_all(rule) else None
+                if live is not None:
+                    return (
+                        f"HTTPRoute {name} serves these host names already (backend {live[0]}, {live[1]} endpoints), "
+                        "and being older it would win over ours: attach to it with traffic.gatewayAPI.route: "
+                        f"{{name: {name}}} and take over what serves with spec.adopt: {{service: {live[0]}}}"
+                    )
         return ""
+
+    async def _live(self, namespace: str, backends: list[Body]) -> tuple[str, int] | None:
+        """The first of some backends that has traffic and endpoints, and how many; None when none has."""
+        for backend in backends:
+            if backend.get("weight", 1) == 0 or backend.get("namespace", namespace) != namespace:
+                continue
+            selector = f"kubernetes.io/service-name={backend['name']}"
+            slices = await self._kube.get(ENDPOINT_SLICES.path(namespace), labelSelector=selector)
+            ready = sum(len(one.get("endpoints") or []) for one in slices.get("items") or [])
+            if ready:
+                return str(backend["name"]), ready
+        return None
 
     async def apply(self, rollout: Rollout, write: SetWeights) -> None:
         """Write weights and marker; a lowering is repeated until it is through."""
-        ref = rollout.spec.traffic.gateway_api.route
+        ref, adopted = rollout.spec.route, _adopted(rollout)
         if ref is None:
-            await self._apply_own(rollout, build_route(rollout, write), careful=write.raises)
+            port = await self._port(rollout, write.weights)
+            await self._apply_own(rollout, build_route(rollout, write, port), careful=write.raises)
             return
         path = HTTP_ROUTES.path(rollout.namespace, ref.name)
         known = self._routes.get(rollout.namespace, ref.name)
@@ -351,7 +408,9 @@ class GatewayApiTraffic:
             raise NotFound(404, f"there is no HTTPRoute {ref.name}")
         for attempt in range(_ATTEMPTS):
             try:
-                ops = patch_for(known, rollout, find_place(known, rollout.name, ref), write)
+                place = find_place(known, rollout.name, ref, adopted)
+                port = place.port or await self._port(rollout, write.weights)
+                ops = patch_for(known, rollout, place, write, port)
                 self._routes.learn(await self._kube.json_patch(path, ops, urgent=not write.raises))
                 return
             except ConflictError:
@@ -361,18 +420,34 @@ class GatewayApiTraffic:
             except UnusableError as error:
                 raise ConflictError(409, str(error)) from error
 
+    async def _port(self, rollout: Rollout, weights: Mapping[str, int]) -> int | None:
+        """The adopted Service's port, if it is among the weights: what ``spec`` says, what the own route has, or what
+        the Service has."""
+        adopt = rollout.spec.adopt
+        if adopt is None or EXTERNAL not in weights:
+            return None
+        if adopt.port is not None:
+            return adopt.port
+        own = None if rollout.spec.route else self._routes.get(rollout.namespace, rollout.name)
+        standing = find_place(own, rollout.name, None, adopt.service).port if own is not None else None
+        if standing is not None:
+            return standing
+        service = await self._kube.get(SERVICES.path(rollout.namespace, adopt.service))
+        return int(service["spec"]["ports"][0]["port"])
+
     async def align(self, rollout: Rollout) -> None:
         """Parents, host names and ownership of the operator's own route, as ``spec`` has them now."""
-        if rollout.spec.traffic.gateway_api.route is not None:
+        if rollout.spec.route is not None:
             return
         route = self._routes.get(rollout.namespace, rollout.name)
         if route is None or "deletionTimestamp" in route["metadata"] or _marker(route) is None:
             return
         if (route["metadata"].get("labels") or {}).get(LABEL_NAME) != rollout.name:
             return
-        weights = find_place(route, rollout.name, None).weights
-        wanted = _own_route(rollout, weights, route["metadata"]["annotations"][ANNOTATION_APPLIED])
-        if weights and _outline(route, rollout.name) != _outline(wanted, rollout.name):
+        place = find_place(route, rollout.name, None, _adopted(rollout))
+        port = place.port or await self._port(rollout, place.weights)
+        wanted = _own_route(rollout, place.weights, route["metadata"]["annotations"][ANNOTATION_APPLIED], port)
+        if place.weights and _outline(route, rollout) != _outline(wanted, rollout):
             await self._apply_own(rollout, wanted, careful=True)
 
     async def _apply_own(self, rollout: Rollout, body: Body, *, careful: bool) -> None:
@@ -384,11 +459,16 @@ class GatewayApiTraffic:
         self._routes.learn(await self._kube.apply(path, body, urgent=not careful))
 
 
-def _outline(route: Body, rollout: str) -> tuple[object, ...]:
+def _adopted(rollout: Rollout) -> str:
+    """Name of the Service that is adopted; empty when none is."""
+    return rollout.spec.adopt.service if rollout.spec.adopt is not None else ""
+
+
+def _outline(route: Body, rollout: Rollout) -> tuple[object, ...]:
     """What of the own route follows from ``spec`` alone, and what nobody else may add to it."""
     metadata, spec = route["metadata"], route["spec"]
     rules = spec.get("rules") or [{}]
-    ours = [one for one in rules[0].get("backendRefs") or [] if _revision_of(one, rollout)]
+    ours = [one for one in rules[0].get("backendRefs") or [] if _revision_of(one, rollout.name, _adopted(rollout))]
     return (
         spec.get("parentRefs"),
         spec.get("hostnames") or [],

@@ -1,0 +1,174 @@
+"""What other people's Service and Deployment show, and how often they are asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from modelrollout.api.meta import EXTERNAL
+from modelrollout.api.objects import Rollout
+from modelrollout.api.rollout import Adopt
+from modelrollout.api.status import ModelRolloutStatus, RevisionRef
+from modelrollout.kube.client import KubeError, NotFound
+from modelrollout.workloads.adopted import AdoptedWorkload, problem_of, view_of
+from tests.support.world import spec
+
+Body = dict[str, Any]
+CREATED = "2026-11-20T08:00:00Z"
+
+
+def _service(*ports: int, **selector: str) -> Body:
+    named = [{"name": f"p{port}", "port": port, "targetPort": "web"} for port in ports or (8080,)]
+    return {
+        "metadata": {"name": "old", "creationTimestamp": CREATED},
+        "spec": {"ports": named, "selector": selector or {"app": "old"}},
+    }
+
+
+def _deployment(image: str = "registry.example/ranker:1.8", replicas: int = 3, **labels: str) -> Body:
+    template = {
+        "metadata": {"labels": labels or {"app": "old", "tier": "x"}},
+        "spec": {"containers": [{"image": image}]},
+    }
+    return {"metadata": {"name": "old"}, "spec": {"replicas": replicas, "template": template}}
+
+
+def _slice(*uids: str, ready: bool | None = True) -> Body:
+    return {
+        "endpoints": [
+            {"addresses": [f"10.0.0.{uid}"], "targetRef": {"uid": uid}, "conditions": {"ready": ready}} for uid in uids
+        ]
+    }
+
+
+def _pod(name: str = "old-6d8f9c7b5-x2x4z", owner: str = "old-6d8f9c7b5") -> Body:
+    owners = [{"kind": "ReplicaSet", "name": owner, "controller": True}] if owner else []
+    return {
+        "metadata": {"name": name, "creationTimestamp": CREATED, "ownerReferences": owners},
+        "spec": {"containers": [{"image": "registry.example/ranker:1.8"}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("adopt", "service", "deployment", "words"),
+    [
+        ({}, None, None, "there is no Service old in namespace recs: apply it, or correct the name"),
+        ({}, _service(80, 90), None, "has not exactly one port (80, 90): give spec.adopt.port"),
+        ({"port": 81}, _service(80, 90), None, "has no port 81 (its ports are 80, 90)"),
+        ({"deployment": "older"}, _service(), None, "there is no Deployment older in namespace recs"),
+        ({"deployment": "old"}, _service(app="else"), _deployment(), "does not lead to the pods of Deployment old"),
+        ({"deployment": "old"}, _service(), _deployment(), ""),
+        ({"port": 90}, _service(80, 90), None, ""),
+        ({}, _service(), None, ""),
+    ],
+)
+def test_detail_3_what_cannot_be_adopted_says_the_remedy(
+    adopt: Body, service: Body | None, deployment: Body | None, words: str
+) -> None:
+    found = problem_of(Adopt.model_validate({"service": "old"} | adopt), "recs", service, deployment)
+    assert words in found
+    assert bool(found) is bool(words)
+
+
+def test_endpoints_of_two_families_count_once_and_those_that_are_not_ready_not_at_all() -> None:
+    slices = [_slice("1", "2"), _slice("1", "2"), _slice("3", ready=False), _slice("4", ready=None)]
+    view = view_of(_service(), slices, [_pod()], _deployment(), scalable=True)
+    assert (view.revision, view.ready, view.desired) == (EXTERNAL, 3, 3)
+    assert view.promoted_at is not None, "it counts as promoted: an undo goes back to it without steps"
+
+
+def test_without_a_named_deployment_what_is_ready_is_what_is_wanted() -> None:
+    assert view_of(_service(), [_slice("1")], [], _deployment(replicas=9), scalable=False).desired == 1
+    view = view_of(_service(), [], [], None, scalable=False)
+    assert "start its pods, or give spec.adopt.deployment" in view.waiting
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("registry.example:5000/ranker:1.8", "1.8"),
+        ("registry.example:5000/ranker", EXTERNAL),
+        ("ranker@sha256:0123", EXTERNAL),
+        ("ranker:1.8@sha256:0123", EXTERNAL),
+    ],
+)
+def test_people_know_it_by_the_tag_of_its_image(image: str, version: str) -> None:
+    assert view_of(_service(), [], [], _deployment(image), scalable=True).version == version
+
+
+class _Cluster:
+    """Answers by the plural in the path; None is a 404, an exception is raised."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+        self.patched: list[tuple[str, Body]] = []
+
+    async def get(self, path: str, **query: str) -> Body:
+        plural = next(
+            name for name in ("endpointslices", "replicasets", "deployments", "services", "pods") if name in path
+        )
+        self.asked.append(plural)
+        answer = self.answers.get(plural)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is None:
+            raise NotFound(404, path)
+        return cast(Body, answer)
+
+    async def merge_patch(self, path: str, body: Body) -> Body:
+        self.patched.append((path, body))
+        return {}
+
+
+def _serving() -> _Cluster:
+    return _Cluster(
+        services=_service(),
+        endpointslices={"items": [_slice("1", "2", "3")]},
+        pods={"items": [_pod()]},
+        replicasets={"metadata": {"ownerReferences": [{"kind": "Deployment", "name": "old", "controller": True}]}},
+        deployments=_deployment(),
+    )
+
+
+def _rollout(**adopt: Any) -> Rollout:
+    metadata = {"namespace": "recs", "name": "ranker", "uid": "1", "resourceVersion": "1", "creationTimestamp": CREATED}
+    return Rollout.parse({"metadata": metadata, "spec": spec(adopt={"service": "old"} | adopt)})
+
+
+STABLE = ModelRolloutStatus(stable=RevisionRef(revision=EXTERNAL))
+
+
+def test_the_deployment_behind_a_service_is_found_by_its_pods() -> None:
+    found = asyncio.run(AdoptedWorkload(cast(Any, _serving())).observe(_rollout(), STABLE))
+    assert found is not None
+    assert (found.workload, found.port, list(found.pods)) == ("old", 8080, ["old-6d8f9c7b5-x2x4z"])
+    assert (found.adopted.name, found.adopted.scalable) == ("Deployment old", False)
+
+
+def test_what_was_read_is_used_for_a_while_and_an_outage_does_not_make_it_vanish() -> None:
+    cluster = _serving()
+    workload = AdoptedWorkload(cast(Any, cluster))
+    first = asyncio.run(workload.observe(_rollout(), STABLE))
+    asked = len(cluster.asked)
+    assert asyncio.run(workload.observe(_rollout(), STABLE)) is first
+    assert len(cluster.asked) == asked
+    coming_back = STABLE.model_copy(update={"candidate": RevisionRef(revision=EXTERNAL)})
+    key = _rollout().key
+    at, said, known = workload._known[key]
+    workload._known[key] = (at - 2.0, said, known)
+    cluster.answers["services"] = KubeError(503, "down")
+    assert asyncio.run(workload.observe(_rollout(), coming_back)) is first, "read anew, in vain"
+    assert len(cluster.asked) == asked + 1
+    with pytest.raises(KubeError):
+        asyncio.run(workload.observe(_rollout(port=8080), STABLE))
+
+
+def test_detail_3_only_the_scale_of_a_named_deployment_is_ever_written() -> None:
+    cluster = _serving()
+    asyncio.run(AdoptedWorkload(cast(Any, cluster)).scale(_rollout(), 0))
+    assert cluster.patched == []
+    asyncio.run(AdoptedWorkload(cast(Any, cluster)).scale(_rollout(deployment="old"), 0))
+    assert cluster.patched == [("/apis/apps/v1/namespaces/recs/deployments/old/scale", {"spec": {"replicas": 0}})]
