@@ -23,7 +23,7 @@ from modelrollout.api.grammar import parse_duration
 from modelrollout.cli import decisions, follow, lab, lint, tables, view
 from modelrollout.cli.cluster import ROLLOUTS, Cluster, Connection
 from modelrollout.cli.errors import FAILED, USAGE, CliError
-from modelrollout.screen.verbs import Said, manifest, plain_command
+from modelrollout.screen.verbs import DOES, Said, manifest, plain_command
 
 __all__ = ["cli", "main"]
 
@@ -196,10 +196,10 @@ _comment = click.option("-m", "--comment", default="", help="Why; it stays on re
 _no_wait = click.option("--no-wait", is_flag=True, help="Do not wait for what becomes of it.")
 
 
-def _verb(action: Action, text: str) -> None:
+def _verb(action: Action) -> None:
     """A command for a decision that needs nothing but the rollout."""
 
-    @cli.command(str(action), help=text)
+    @cli.command(str(action), help=DOES[action])
     @_name
     @_comment
     @_no_wait
@@ -208,10 +208,10 @@ def _verb(action: Action, text: str) -> None:
         return _decide(name, Said(action, comment), to, no_wait=no_wait)
 
 
-_verb(Action.PAUSE, "Stop the steps upward; the weights stay as they are.")
-_verb(Action.RESUME, "Go on after a pause.")
-_verb(Action.ABORT, "Put all traffic back to the stable version, at once.")
-_verb(Action.RETRY, "Try a version again that was rolled back.")
+_verb(Action.PAUSE)
+_verb(Action.RESUME)
+_verb(Action.ABORT)
+_verb(Action.RETRY)
 
 
 @cli.command()

@@ -7,14 +7,18 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 import kopf
 
 from modelrollout.controller.edge import register
 from modelrollout.controller.settings import Settings
+from modelrollout.web.settings import WebSettings
 
 __all__ = ["main"]
+
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 
 async def _run(settings: Settings, health: str | None) -> int:
@@ -44,6 +48,11 @@ async def _run(settings: Settings, health: str | None) -> int:
 @click.option("--workers", default=8, help="Rollouts that are looked at side by side.")
 @click.option("--allow-promql", is_flag=True, help="Let gates bring PromQL of their own, for every namespace's series.")
 @click.option("--health", help="Endpoint of the liveness probe, like http://0.0.0.0:8080/healthz.")
+@click.option("--web", help="Serve the read-only web page at ADDRESS:PORT, like 127.0.0.1:8090.  [default: no page]")
+@click.option(
+    "--web-cert", type=_FILE, help="Certificate of the web page (PEM); without one it listens on loopback only."
+)
+@click.option("--web-key", type=_FILE, help="Key of that certificate (PEM).")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def main(
     prometheus_url: str,
@@ -53,6 +62,9 @@ def main(
     workers: int,
     allow_promql: bool,
     health: str | None,
+    web: str | None,
+    web_cert: Path | None,
+    web_key: Path | None,
     verbose: bool,
 ) -> None:
     """Run the ModelRollout operator."""
@@ -61,7 +73,11 @@ def main(
     logging.getLogger("kopf").setLevel(logging.INFO if verbose else logging.WARNING)
     if kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(kubeconfig)
-    settings = Settings(prometheus_url, kubeconfig, namespace, metrics_delay, workers, allow_promql)
+    try:
+        page = WebSettings.parse(web, web_cert, web_key) if web else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--web") from error
+    settings = Settings(prometheus_url, kubeconfig, namespace, metrics_delay, workers, allow_promql, page)
     sys.exit(asyncio.run(_run(settings, health)))
 
 

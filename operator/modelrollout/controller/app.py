@@ -8,6 +8,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 from modelrollout.api.meta import LABEL_FREEZE, LABEL_NAME
+from modelrollout.api.objects import Rollout
+from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.controller.page import Page
 from modelrollout.controller.queue import WorkQueue
 from modelrollout.controller.reconcile import Reconciler
 from modelrollout.controller.settings import Settings
@@ -53,6 +56,7 @@ class Application:
         )
         routes = Reflector(kube, HTTP_ROUTES, self._route_changed, namespace=settings.namespace)
         frozen = Reflector(kube, NAMESPACES, self._freeze_changed, selector=f"{LABEL_FREEZE}=true")
+        self._page = Page(settings.web, kube, self.store, deployments) if settings.web else None
         self._reflectors = (deployments, pods, slices, routes, frozen)
         self._reconciler = Reconciler(
             kube,
@@ -64,6 +68,7 @@ class Application:
             frozen,
             metrics_delay=settings.metrics_delay,
             wake=lambda key: self.queue.add(key, urgent=True),
+            heard=self._heard,
         )
         self.queue = WorkQueue(self._reconciler.reconcile, workers=settings.workers)
 
@@ -77,6 +82,8 @@ class Application:
         for reflector in self._reflectors:
             await reflector.synced.wait()
         _log.info("the copies are filled; working")
+        if self._page is not None:
+            self._spawn(self._page.run())
         await self.queue.run()
 
     async def stop(self) -> None:
@@ -103,6 +110,10 @@ class Application:
         key = (metadata["namespace"], metadata["labels"][LABEL_NAME])
         if self.store.rollout(key) is not None:
             self.queue.add(key)
+
+    def _heard(self, rollout: Rollout, status: ModelRolloutStatus) -> None:
+        if self._page is not None:
+            self._page.note(rollout, status)
 
     def _route_changed(self, body: dict[str, Any]) -> None:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]

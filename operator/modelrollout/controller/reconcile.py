@@ -87,6 +87,7 @@ class Reconciler:
         *,
         metrics_delay: float,
         wake: Callable[[Key], None],
+        heard: Callable[[Rollout, ModelRolloutStatus], None],
     ) -> None:
         self._kube = kube
         self._store = store
@@ -97,6 +98,7 @@ class Reconciler:
         self._frozen = frozen
         self._delay = metrics_delay
         self._wake = wake
+        self._heard = heard
         self._actions = Actions(kube, store, workload, adopted, traffic)
         self._looks: dict[Key, _Look] = {}
         self._last_look: dict[Key, datetime] = {}
@@ -293,6 +295,7 @@ class Reconciler:
             await self._actions.write_status(rollout, status)
             self._written[rollout.key] = (now, rollout.uid, status)
         self._store.set_live(rollout.key, rollout.uid, status)
+        self._heard(rollout, status)
 
     def _last_written(self, rollout: Rollout, now: datetime) -> tuple[datetime, ModelRolloutStatus]:
         at, uid, status = self._written.get(rollout.key, (now, "", rollout.status))

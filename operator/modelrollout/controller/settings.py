@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelrollout.web.settings import WebSettings
+
 __all__ = ["Settings"]
 
 
@@ -23,3 +25,5 @@ class Settings:
     """Rollouts that are looked at side by side."""
     allow_promql: bool = False
     """Whether gates may bring PromQL of their own, which can read the series of every namespace."""
+    web: WebSettings | None = None
+    """Where the web page listens; None: there is none."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from modelrollout.api.objects import Decided
 from modelrollout.api.status import ModelRolloutStatus
 
-__all__ = ["Store"]
+__all__ = ["Key", "Store"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,10 @@ class Store:
     def rollout(self, key: Key) -> Body | None:
         """The latest ModelRollout."""
         return self._rollouts.get(key)
+
+    def every(self) -> list[Key]:
+        """Every ModelRollout."""
+        return list(self._rollouts)
 
     def keys(self, namespace: str) -> list[Key]:
         """Every ModelRollout of a namespace."""

@@ -23,6 +23,7 @@ from modelrollout.api.meta import FIELD_MANAGER, GROUP, VERSION
 from modelrollout.transport import words
 
 __all__ = [
+    "ACCESS_REVIEWS",
     "CONFIG_MAPS",
     "CORE_EVENTS",
     "DECISIONS",
@@ -34,6 +35,7 @@ __all__ = [
     "REPLICA_SETS",
     "ROLLOUTS",
     "SERVICES",
+    "TOKEN_REVIEWS",
     "ConflictError",
     "Gone",
     "Invalid",
@@ -101,6 +103,8 @@ ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices")
 HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "httproutes")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps")
 CORE_EVENTS: Final = Resource("", "v1", "events")
+TOKEN_REVIEWS: Final = Resource("authentication.k8s.io", "v1", "tokenreviews")
+ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
 
 
 class Kube:

@@ -13,7 +13,7 @@ from modelrollout.api.objects import Rollout
 from modelrollout.api.status import GateStatus, ModelRolloutStatus
 from modelrollout.screen import units
 
-__all__ = ["GateRow", "Remark", "gate_rows", "remarks"]
+__all__ = ["GateRow", "Reach", "Remark", "gate_rows", "reach", "remarks"]
 
 _COUNTED: Final = ("ratio", "latency")
 
@@ -133,3 +133,25 @@ def _unknown_noise(rollout: Rollout) -> Iterator[str]:
     ]
     if blank:
         yield f"{', '.join(blank)}: no history to learn the noise from, so harm takes longer to be shown"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where the limit and the ends of the interval lie in the gate's own unit; None where that is unknown."""
+
+    limit: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def reach(gate: Gate, found: GateStatus) -> Reach:
+    """Status tells distances beyond the limit, positive is worse; a chart needs them beside the value.
+
+    A latency is judged by the share of slow requests, so its interval is none of seconds.
+    """
+    at = units.limit_at(gate, found.baseline)
+    if at is None or found.low is None or found.high is None or gate.latency is not None:
+        return Reach(at)
+    if gate.at_least is not None:
+        return Reach(at, at - found.high, at - found.low)
+    return Reach(at, at + found.low, at + found.high)

@@ -36,6 +36,7 @@ class ListRow:
     namespace: str
     name: str
     phase: str
+    reason: str
     version: str
     """The one that `spec` names."""
     stable: str
@@ -73,6 +74,7 @@ def list_row(body: dict[str, Any]) -> ListRow:
         namespace=metadata["namespace"],
         name=metadata["name"],
         phase=status.get("phase", units.UNKNOWN),
+        reason=status.get("reason", ""),
         version=body["spec"]["model"]["version"],
         stable=(status.get("stable") or {}).get("version", units.UNKNOWN),
         step=columns.get("step", units.UNKNOWN),

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
-from modelrollout.api.enums import Action
+from modelrollout.api.enums import Action, Outcome, Phase
 from modelrollout.api.meta import GROUP, VERSION
 from modelrollout.api.objects import Rollout
 
-__all__ = ["Said", "manifest", "plain_command"]
+__all__ = ["DOES", "Said", "command", "manifest", "plain_command", "sensible"]
+
+DOES: Final = {
+    Action.PAUSE: "Stop the steps upward; the weights stay as they are.",
+    Action.RESUME: "Go on after a pause.",
+    Action.ABORT: "Put all traffic back to the stable version, at once.",
+    Action.RETRY: "Try a version again that was rolled back.",
+    Action.PROMOTE: "End the current step now and go to the next one.",
+    Action.UNDO: "Go back to the version that was stable before.",
+}
+_DOES_IN_FULL: Final = "Skip every step that is left."
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +32,11 @@ class Said:
     comment: str = ""
     full: bool = False
     revision: str = ""
+
+    @property
+    def does(self) -> str:
+        """What follows, as a sentence."""
+        return _DOES_IN_FULL if self.full else DOES[self.action]
 
 
 def manifest(rollout: Rollout, said: Said, author: str) -> dict[str, Any]:
@@ -51,6 +66,28 @@ def _meant(rollout: Rollout, action: Action) -> str:
     if action is Action.UNDO:
         return ""
     return status.candidate.revision if status.candidate else ""
+
+
+def sensible(rollout: Rollout) -> list[Said]:
+    """What makes sense now, the most urgent first. Others are refused, or do nothing."""
+    status = rollout.status
+    found: list[Said] = []
+    if status.candidate is not None and status.stable is not None and not status.phase.is_leaving:
+        found.append(Said(Action.ABORT))
+        found.append(Said(Action.RESUME if status.phase is Phase.PAUSED else Action.PAUSE))
+        found += [Said(Action.PROMOTE), Said(Action.PROMOTE, full=True)]
+    if status.failed is not None:
+        found.append(Said(Action.RETRY))
+    promoted = [entry for entry in status.history if entry.outcome is Outcome.PROMOTED]
+    if status.candidate is None and len(promoted) > 1:
+        found.append(Said(Action.UNDO))
+    return found
+
+
+def command(rollout: Rollout, said: Said) -> str:
+    """The verb of this project's command that says it; the comment is left to the person."""
+    full = " --full" if said.full else ""
+    return f'kubectl modelrollout {said.action} {rollout.name} -n {rollout.namespace}{full} -m "why"'
 
 
 def plain_command(body: dict[str, Any], flags: str = "") -> str:
