@@ -109,11 +109,11 @@ def _shifted(body: Body, by: timedelta) -> Body:
 def _columns(status: Body) -> dict[str, str]:
     step = status.get("step")
     gates = status.get("gates") or []
-    bad = sum(gate["verdict"] == "Breached" for gate in gates)
+    bad = any(gate["verdict"] == "Breached" for gate in gates)
     return {
-        "step": f"{step['number']}/{step['of']}" if step else "–",
-        "weight": f"{status.get('weight', 0)} %",
-        "gates": "–" if not gates else f"{bad} breached" if bad else f"{len(gates)} hold",
+        "step": f"{step['number']}/{step['of']}" if step else "-",
+        "weight": f"{status.get('weight', 0)}%" if status.get("candidate") else "-",
+        "gates": "-" if not gates else "ctr Breached" if bad else f"{len(gates)}/{len(gates)} ok",
     }
 
 

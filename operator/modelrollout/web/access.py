@@ -176,7 +176,7 @@ class Access:
                 raise RefusedError(
                     503,
                     f"the operator may not create {reviews.plural}, so nobody can be let in",
-                    "give it the right: kubectl apply -k manifests/components/web/rights",
+                    "give it the right: kubectl apply -f manifests/components/web/rbac.yaml",
                 ) from error
             raise RefusedError(
                 503, f"the API server cannot be asked who you are: {error}", "wait a moment", retry_after=5

@@ -6,7 +6,7 @@ import { age, clock, el, meter, svg } from "./draw.js";
 const POLL_MS = 2000, PATIENCE_MS = 10000, KEY = "modelrollout-token";
 const MOODS = {
   Stable: "good", Progressing: "busy", Starting: "busy", Promoting: "busy", Pending: "busy",
-  Paused: "warn", RollingBack: "bad", RolledBack: "bad", Stalled: "bad",
+  Paused: "warn", AwaitingApproval: "warn", RollingBack: "bad", RolledBack: "bad", Stalled: "bad",
 };
 const HELD = new Set(["MetricsUnavailable", "CandidateNotMeasured", "GateMisconfigured", "SplitMismatch", "SharedDegradation", "Undecided"]);
 const SIGNS = { good: "✓", busy: "▸", warn: "!", bad: "✕" };
@@ -194,7 +194,7 @@ function listRow(one) {
 
 /** What asks for attention stands out: also a release that goes on while a gate is breached or nothing is seen. */
 function mood(one) {
-  const breached = Array.isArray(one.gates) ? one.gates.some((gate) => gate.verdict === "Breached") : one.gates?.includes("breached");
+  const breached = Array.isArray(one.gates) ? one.gates.some((gate) => gate.verdict === "Breached") : one.gates?.includes("Breached");
   const usual = MOODS[one.phase] ?? "warn";
   return usual === "busy" && (breached || HELD.has(one.reason)) ? "warn" : usual;
 }
@@ -296,11 +296,12 @@ function swatch(kind) {
 function ladder(steps) {
   const rung = (one) => {
     const [sign, word] = RUNGS[one.state];
-    const said = one.state === "current" ? ` ${one.progress}` : ` hold ${one.hold}`;
+    const asks = one.people || `hold ${one.hold}`;
+    const said = one.state !== "current" ? asks : one.people ? `${one.people} · ${one.progress}` : one.progress;
     return el("li", { class: `rung ${one.state}`, "aria-current": one.state === "current" ? "step" : null },
       el("span", { class: "sign", "aria-hidden": "true" }, sign), el("span", { class: "weight" }, `${one.weight} %`),
-      el("span", { class: "said" }, one.name ? `${one.name} · ` : "", el("span", { class: "state" }, word), ` ·${said}`),
-      one.state === "current" ? meter(one.done, `${one.progress} of the hold`, "busy") : null);
+      el("span", { class: "said" }, one.name ? `${one.name} · ` : "", el("span", { class: "state" }, word), ` · ${said}`),
+      one.state === "current" && !one.people ? meter(one.done, `${one.progress} of the hold`, "busy") : null);
   };
   return el("section", { class: "card" }, el("h2", {}, "Steps"), el("ol", { class: "ladder" }, steps.map(rung)));
 }
