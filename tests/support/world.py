@@ -47,6 +47,7 @@ from modelrollout.engine.model import (
     RouteState,
     RouteView,
     Scale,
+    Scraping,
     SetFinalizer,
     SetRole,
     SetWeights,
@@ -242,6 +243,10 @@ class World:
         """Gates whose metric does not exist."""
         self.unmeasured: set[str] = set()
         """Model versions that are not scraped."""
+        self.past_intervals = _PAST_INTERVALS
+        """How much of the stable revision's past is known."""
+        self.unscraped: set[str] | None = None
+        """Model versions whose pods nobody scrapes; None when nobody can tell."""
         self.bypass = 0.0
         """Share of the requests that ignore the weights and go to the candidate."""
         self.bad_pods: dict[str, float] = {}
@@ -732,7 +737,7 @@ class World:
         found = {}
         for gate in (gate for gate in seen.spec.gates if gate.name in past.gates):
             arm = _exactly(gate, 500.0, behaviour)
-            starts = [past.end - n * past.step for n in range(_PAST_INTERVALS, 0, -1)]
+            starts = [past.end - n * past.step for n in range(self.past_intervals, 0, -1)]
             found[gate.name] = tuple(Interval(at, at + past.step, None, arm, (arm, arm)) for at in starts)
         return found
 
@@ -752,7 +757,7 @@ class World:
         if self.metrics_down or end - self.skew > self.clock:
             return GateMeasurement(problem=Problem(ProblemKind.SOURCE_DOWN, "Prometheus does not answer"))
         if gate.name in self.missing_metrics:
-            return GateMeasurement(problem=Problem(ProblemKind.METRIC_MISSING, "Prometheus knows no such metric"))
+            return GateMeasurement(problem=Problem(ProblemKind.METRIC_UNKNOWN, "Prometheus knows no such metric"))
         if not self._is_measured(candidate):
             return GateMeasurement(problem=Problem(ProblemKind.CANDIDATE_MISSING, "no series of the candidate"))
         if gate.report is not None:
@@ -764,7 +769,17 @@ class World:
             arms = [self._gained(gate, revision, start, start + plan.step) for revision in (candidate, baseline)]
             intervals.append(Interval(start, start + plan.step, arms[0], arms[1]))
             start += plan.step
-        return GateMeasurement(tuple(intervals), problem=missing, query=gate.name, pods=pods)
+        scraping = self._scraping(candidate, baseline) if plan.preflight else None
+        return GateMeasurement(tuple(intervals), problem=missing, query=gate.name, pods=pods, scraping=scraping)
+
+    def _scraping(self, candidate: str, baseline: str) -> Scraping | None:
+        """As a scrape configuration that selects pods by a label."""
+        if self.unscraped is None:
+            return None
+        ours, theirs = (
+            0 if self.deployments[one].version in self.unscraped else self.ready(one) for one in (candidate, baseline)
+        )
+        return Scraping(ours, theirs)
 
     def _pods(self, gate: Gate, revision: str, start: datetime, end: datetime) -> dict[str, Arm]:
         """What each pod did, when all had the same part of the requests."""

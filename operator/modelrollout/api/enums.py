@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Action", "ConditionType", "Outcome", "Phase", "Reason", "Role", "Verdict"]
+__all__ = ["Action", "CheckState", "ConditionType", "Outcome", "Phase", "Reason", "Role", "Verdict"]
 
 
 class Phase(StrEnum):
@@ -49,6 +49,8 @@ class Reason(StrEnum):
     STARTING_PODS = "StartingPods"
     WAITING_FOR_CAPACITY = "WaitingForCapacity"
     WAITING_FOR_ROUTE = "WaitingForRoute"
+    PREFLIGHT = "Preflight"
+    PREFLIGHT_FAILED = "PreflightFailed"
     HOLDING = "Holding"
     WARMING_UP = "WarmingUp"
     TOO_EARLY = "TooEarly"
@@ -112,6 +114,18 @@ class ConditionType(StrEnum):
     GATES_PASSING = "GatesPassing"
     METRICS_AVAILABLE = "MetricsAvailable"
     AWAITING_APPROVAL = "AwaitingApproval"
+
+
+class CheckState(StrEnum):
+    """What a check before the first traffic found."""
+
+    OK = "Ok"
+    WAITING = "Waiting"
+    """Not yet; it holds the first traffic."""
+    FAILED = "Failed"
+    """Not without somebody doing something; it holds the first traffic."""
+    UNKNOWN = "Unknown"
+    """Nobody can tell, or it holds nothing up."""
 
 
 class Verdict(StrEnum):

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainSerializer
 
-from modelrollout.api.enums import ConditionType, Outcome, Phase, Reason, Verdict
+from modelrollout.api.enums import CheckState, ConditionType, Outcome, Phase, Reason, Verdict
 from modelrollout.api.meta import ApiModel
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "ModelRolloutStatus",
     "Pause",
     "Pinned",
+    "PreflightCheck",
     "RevisionRef",
     "Span",
     "StepStatus",
@@ -166,6 +167,18 @@ class GateStatus(ApiModel):
     """From when the evidence counts after an edit; all of the rollout's when there was none."""
     checkpoint: str = Field(default="", max_length=2048)
     """The counts so far; opaque."""
+
+
+class PreflightCheck(ApiModel):
+    """What was found before the first traffic."""
+
+    check: str = Field(max_length=48)
+    """What was looked at: `capacity`, `artifact`, `route`, `scraped`, `noise`, or a gate by name."""
+    state: CheckState
+    """`Ok`, `Waiting` (holds the first traffic), `Failed` (likewise, and will not pass by itself) or `Unknown` (holds
+    nothing up)."""
+    message: str = Field(default="", max_length=320)
+    """What was found, and what to do about it."""
 
 
 class Span(ApiModel):
@@ -333,6 +346,10 @@ class ModelRolloutStatus(ApiModel):
     """The stable revision's pods at the start of the rollout; it keeps at least as many while it lasts."""
     gates: list[GateStatus] = Field(default_factory=list, max_length=20)
     """What is known of each gate."""
+    preflight: list[PreflightCheck] = Field(default_factory=list, max_length=32)
+    """What was found before the candidate's first traffic."""
+    preflight_overruled: bool = False
+    """Someone said `promote` while that held the first traffic back."""
     limit_changes: list[LimitChange] = Field(default_factory=list, max_length=5)
     """Limits that were loosened during this rollout, the newest first."""
     observed: Message = ""

@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from modelrollout.api.rollout import Mode
-from modelrollout.api.status import RevisionRef
+from modelrollout.api.status import PreflightCheck, RevisionRef
 from modelrollout.cli import gate_view, show
 from modelrollout.cli.errors import CliError
 from modelrollout.screen import snapshot, units
 from modelrollout.screen.headline import headline
 from modelrollout.screen.ladder import Rung, RungState, ladder
-from modelrollout.screen.rows import pod_rows
+from modelrollout.screen.rows import pod_rows, preflight_rows
 from modelrollout.screen.snapshot import Snapshot
 
 __all__ = ["one_line", "read", "screen"]
@@ -52,6 +52,9 @@ def screen(seen: Snapshot, *, note: str = "") -> RenderableType:
     title = f"{rollout.namespace}/{rollout.name}  {rollout.status.phase}  {rollout.status.reason}{observing}"
     parts.append(Text(title, "bold"))
     parts += [Text(), Text("STEPS", "bold"), *(_rung(rung) for rung in ladder(seen))]
+    checks = preflight_rows(seen)
+    if checks:
+        parts += [Text(), _preflight(checks)]
     if rollout.spec.gates:
         parts += [Text(), gate_view.table(rollout), *gate_view.sentences(rollout, seen.now)]
     parts += [Text(), _pods(seen)]
@@ -82,6 +85,13 @@ def _rung(rung: Rung) -> Text:
     elif rung.state is RungState.ENDED:
         line += "  ended here"
     return Text(line, _STYLES[rung.state])
+
+
+def _preflight(checks: list[PreflightCheck]) -> RenderableType:
+    table = show.plain_table("BEFORE THE FIRST TRAFFIC", "STATE", "MESSAGE")
+    for one in checks:
+        table.add_row(one.check, str(one.state), one.message)
+    return table
 
 
 def _pods(seen: Snapshot) -> RenderableType:

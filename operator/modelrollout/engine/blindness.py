@@ -39,8 +39,8 @@ def needs_baseline(d: Draft, gate: Gate) -> bool:
 
 def no_baseline_yet(d: Draft, gate: Gate, problem: Problem | None) -> bool:
     """Whether the first traffic would be given before there is anything to compare it with."""
-    missing = problem is not None and problem.kind in (ProblemKind.BASELINE_MISSING, ProblemKind.METRIC_MISSING)
-    return missing and d.status.weight == 0 and is_relative(gate)
+    missing = (ProblemKind.BASELINE_MISSING, ProblemKind.METRIC_MISSING, ProblemKind.METRIC_UNKNOWN)
+    return problem is not None and problem.kind in missing and d.status.weight == 0 and is_relative(gate)
 
 
 def source_down(measurement: Measurement) -> Problem | None:

@@ -18,7 +18,7 @@ from modelrollout.gates.evidence import Counts, Histogram, Interval
 from modelrollout.gates.power import Stretch
 from modelrollout.gates.rate import RateTest
 
-__all__ = ["Traffic", "cannot_see", "traffic_of", "weight_of"]
+__all__ = ["Traffic", "cannot_see", "first_weight", "traffic_of", "weight_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,11 @@ def traffic_of(past: Sequence[Interval], share: float, floor: float) -> Traffic 
     seconds = sum((one.end - one.start).total_seconds() for one in past)
     requests = sum(arm.total for arm in arms)
     return Traffic(requests / seconds, share, floor) if requests > 0.0 else None
+
+
+def first_weight(spec: ModelRolloutSpec) -> int:
+    """The candidate's first weight; approvals before it give it none."""
+    return next(weight_of(spec, step) for step in spec.steps if step.weight is not None)
 
 
 def weight_of(spec: ModelRolloutSpec, step: Step) -> int:

@@ -20,8 +20,8 @@ from typing import Final
 
 from modelrollout.api.decision import DecisionState
 from modelrollout.api.enums import Action, Phase, Reason
-from modelrollout.api.status import Pause, Pinned
-from modelrollout.engine import approvals, contest, identity, rollback
+from modelrollout.api.status import Blind, Pause, Pinned
+from modelrollout.engine import approvals, contest, identity, preflight, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Answer, Human
 
@@ -124,12 +124,22 @@ def _promote(d: Draft, human: Human) -> str:
         raise _RefusedError(f"steps up are frozen ({d.input.frozen})")
     if contest.is_on(d):
         raise _RefusedError("someone else keeps writing the route's weights; stop that, then resume")
-    if d.status.blind is not None and not human.full:
+    blind = d.status.blind is not None and not (d.status.weight == 0 and _is_wrong(d.status.blind))
+    if blind and not human.full:
         raise _RefusedError("there are no metrics to judge by; promote with full to go on all the same")
     paused = d.status.paused if d.status.paused and d.status.paused.reason is Reason.PAUSED_BY_SPEC else None
+    held = preflight.holds(d)
+    if held and not human.full:
+        d.set(preflight_overruled=True, paused=paused)
+        return f"version {version} begins with step {step.name} although: {held}"
     phase = Phase.PROMOTING if human.full else Phase.PROGRESSING
     d.set(step=step.model_copy(update={"skipped": True}), paused=paused, phase=phase)
     return f"version {version} skips every step that is left" if human.full else f"step {step.name} of {version} ends"
+
+
+def _is_wrong(blind: Blind) -> bool:
+    """Whether it is a gate that is wrong, not the source that is away: a person may know better."""
+    return blind.reason is Reason.GATE_MISCONFIGURED
 
 
 def _undo(d: Draft, human: Human) -> str:

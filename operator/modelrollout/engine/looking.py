@@ -124,7 +124,8 @@ def measurement_plan(i: Input, *, delay: float) -> Plan | None:
             unread.add(gate.name)
         starts[gate.name] = min(again or since, since)
     apart = frozenset(starts) if status.weight > 0 else frozenset()
-    return Plan(starts, end, step, per_pod=apart, past=_past(i, step, frozenset(unread)))
+    past = _past(i, step, frozenset(unread))
+    return Plan(starts, end, step, per_pod=apart, past=past, preflight=status.weight == 0)
 
 
 def _reads_again(i: Input, gate: Gate, known: GateStatus | None) -> datetime | None:

@@ -135,6 +135,8 @@ class ProblemKind(StrEnum):
     """Why a gate could not be measured."""
 
     SOURCE_DOWN = "SourceDown"
+    METRIC_UNKNOWN = "MetricUnknown"
+    """Nobody has ever exported a metric, or a label, of that name: a slip of the pen rather than a lack of requests."""
     METRIC_MISSING = "MetricMissing"
     BASELINE_MISSING = "BaselineMissing"
     CANDIDATE_MISSING = "CandidateMissing"
@@ -158,9 +160,24 @@ _REASONS: Final = {
     ProblemKind.SOURCE_DOWN: Reason.METRICS_UNAVAILABLE,
     ProblemKind.CANDIDATE_MISSING: Reason.CANDIDATE_NOT_MEASURED,
     ProblemKind.BASELINE_MISSING: Reason.GATE_MISCONFIGURED,
+    ProblemKind.METRIC_UNKNOWN: Reason.GATE_MISCONFIGURED,
     ProblemKind.METRIC_MISSING: Reason.GATE_MISCONFIGURED,
     ProblemKind.MISCONFIGURED: Reason.GATE_MISCONFIGURED,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Scraping:
+    """Which pods the metrics source visits, as far as it tells pods apart."""
+
+    candidate: int
+    """Pods of the candidate that were visited with success."""
+    baseline: int
+    """Pods of the stable revision that were."""
+    failing: tuple[str, ...] = ()
+    """Pods of the candidate whose visit failed."""
+    others: int = 0
+    """Other pods of the namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +194,8 @@ class GateMeasurement:
     """The report that holds a result of an evaluation, as it is."""
     note: str = ""
     """What a person should know of the metric (the bounds that were found around a latency's limit)."""
+    scraping: Scraping | None = None
+    """Who is scraped, for a gate whose series come from the pods themselves; only when the plan asks for it."""
 
     @property
     def interval(self) -> Interval | None:
@@ -209,6 +228,8 @@ class Plan:
     """Gates of which every pod of the candidate is wanted apart."""
     past: Past | None = None
     """What to learn of the noise before the first interval is judged."""
+    preflight: bool = False
+    """Before the first traffic: also who is scraped."""
 
 
 @dataclass(frozen=True, slots=True)

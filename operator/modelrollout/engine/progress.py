@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelrollout.api.enums import Outcome, Phase, Reason
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import Pause, StepStatus
-from modelrollout.engine import identity, rollback
+from modelrollout.engine import identity, preflight, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.guards import broken_pods, gate_breached
 from modelrollout.engine.promotion import promote
@@ -33,6 +33,8 @@ def begin(d: Draft, target: str) -> None:
         split_off_since=None,
         replaced_pod="",
         observed="",
+        preflight=[],
+        preflight_overruled=False,
         limit_changes=[],
         pods_missing_since=None,
         blind=None,
@@ -70,10 +72,12 @@ def go_on(d: Draft) -> None:
         return
     if is_fast(d) or d.status.phase is Phase.PROMOTING:
         promote(d)
-    elif d.status.step is None or d.status.step.number == 0:
-        start(d)
     else:
-        hold_step(d)
+        preflight.look(d)
+        if d.status.step is None or d.status.step.number == 0:
+            start(d)
+        else:
+            hold_step(d)
     d.wake_in(d.interval)
 
 

@@ -18,6 +18,7 @@ from modelrollout.engine.gate_tests import is_relative
 from modelrollout.engine.model import RouteState
 
 __all__ = [
+    "by_a_human",
     "held_back",
     "in_route",
     "is_fast",
@@ -62,9 +63,11 @@ def relative_gates(d: Draft) -> set[str]:
     return {gate.name for gate in d.input.spec.gates if is_relative(gate)}
 
 
-def _by_a_human(d: Draft) -> bool:
-    """Whether someone said `promote`, which overrules a pause in spec and missing metrics."""
-    return d.human_raise or (d.status.step is not None and d.status.step.skipped)
+def by_a_human(d: Draft) -> bool:
+    """Whether someone said `promote`, which overrules a pause in spec, missing metrics and the preflight."""
+    step = d.status.step
+    begun = d.status.preflight_overruled and step is not None and step.serving_since is None
+    return d.human_raise or begun or (step is not None and step.skipped)
 
 
 def stopped(d: Draft) -> str:
@@ -73,7 +76,7 @@ def stopped(d: Draft) -> str:
         return f"frozen: {d.input.frozen}"
     if contest.is_on(d):
         return "the route is contested"
-    if _by_a_human(d):
+    if by_a_human(d):
         return ""
     if d.status.paused is not None or d.input.spec.paused:
         return "paused"
@@ -86,9 +89,9 @@ def may_raise(d: Draft) -> str:
     """Why the weight must not go up now; empty when it may. A human's promotion overrules all but a freeze and
     missing pods."""
     why = stopped(d)
-    if not why and d.input.spec.gates and not d.seeing and not _by_a_human(d):
+    if not why and d.input.spec.gates and not d.seeing and not by_a_human(d):
         return "waiting for a fresh look at the metrics"
-    return why or ("" if _by_a_human(d) else _broken(d))
+    return why or ("" if by_a_human(d) else _broken(d))
 
 
 def _broken(d: Draft) -> str:

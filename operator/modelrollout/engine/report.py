@@ -31,6 +31,7 @@ _NUMBERS: Final[Any] = {
     "conditions": {"__all__": {"message"}},
     "step": {"held_seconds", "credited_at", "extended_seconds"},
     "gates": True,
+    "preflight": True,
     "blind": {"message"},
 }
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
@@ -40,6 +41,7 @@ def matters(status: ModelRolloutStatus) -> dict[str, Any]:
     """The part of a status whose change is written at once; the rest, mere numbers, is written now and then."""
     kept = status.model_dump(exclude=_NUMBERS)
     kept["verdicts"] = [(gate.name, gate.verdict, gate.definition) for gate in status.gates]
+    kept["preflight"] = [(one.check, one.state) for one in status.preflight]
     kept["words"] = [_NUMBER.sub("#", text) for text in (status.message, status.next)]
     return kept
 

@@ -96,6 +96,7 @@ def retreat(d: Draft, reason: Reason, message: str) -> None:
         spans=cut_by_retreat(d.status.spans, d.now),
         gates=judged_anew(d, 0),
         blind=blind,
+        preflight_overruled=False,
     )
     d.event(reason, message, warning=True)
     d.say(Phase.STARTING, reason, message, "goes up again from the first step when the metrics return")

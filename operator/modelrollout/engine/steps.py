@@ -15,10 +15,10 @@ from modelrollout.api.gate import AdvanceOn, Gate, OnBreach, OnUndecided
 from modelrollout.api.grammar import format_duration
 from modelrollout.api.rollout import Approval, Mode, OnBlind, Step
 from modelrollout.api.status import GateStatus, Pause, StepStatus
-from modelrollout.engine import approvals, contest, rollback
+from modelrollout.engine import approvals, contest, preflight, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import PASSING, judged_anew, split_is_off, take_planned_look
-from modelrollout.engine.foresight import weight_of
+from modelrollout.engine.foresight import first_weight, weight_of
 from modelrollout.engine.guards import gate_breached
 from modelrollout.engine.looking import floored, renamed, warm_from
 from modelrollout.engine.model import RouteState
@@ -45,8 +45,7 @@ _STAGGER: Final = 0.2
 
 def start(d: Draft) -> None:
     """At weight 0: pods, the backend in the route, and eyes open; then the first step."""
-    first = next(step for step in d.input.spec.steps if step.weight is not None)
-    if not ready_for(d, weight_of(d.input.spec, first)):
+    if not ready_for(d, first_weight(d.input.spec)):
         return
     if not in_route(d):
         wait_for_route(d)
@@ -121,15 +120,16 @@ def _note_serving(d: Draft) -> bool:
     in_effect = observed == d.status.weight and d.input.route.state is RouteState.ACCEPTED
     if step is not None and step.serving_since is None and in_effect and d.status.weight > 0:
         step = step.model_copy(update={"serving_since": d.now, "credited_at": d.now})
-        d.set(step=step, evaluated_at=d.status.evaluated_at or floored(d.now, timedelta(seconds=max(1.0, d.interval))))
+        d.set(preflight_overruled=False, step=step)
+        d.set(evaluated_at=d.status.evaluated_at or floored(d.now, timedelta(seconds=max(1.0, d.interval))))
     return in_effect
 
 
 def _raise_to(d: Draft, weight: int) -> bool:
     """Ask for a higher weight if that may be; says why not otherwise."""
     why = may_raise(d)
-    if why:
-        d.say(*held_back(d, why))
+    if why or preflight.holds(d):
+        d.say(*(preflight.sentence(d) or held_back(d, why)))
         return False
     if not ready_for(d, weight):
         return False

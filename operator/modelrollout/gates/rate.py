@@ -35,7 +35,7 @@ _LEAN: Final = 2.0
 _PROCESS_PART: Final = 0.6
 _LOOKS_PART: Final = 0.3
 _SHOWN_ALPHA: Final = 0.05
-_FEWEST_INTERVALS: Final = 60
+FEWEST_INTERVALS: Final = 60
 _EMPTY: Final = Histogram((), ())
 
 
@@ -394,7 +394,7 @@ def _learn(test: RateTest, intervals: Sequence[Interval]) -> History:
     x = np.array([counts.bad for counts in whole])
     fading = sequential.MEMORY ** np.arange(len(n))[::-1]
     requests, bad = float((n * fading).sum()), float((x * fading).sum())
-    if len(intervals) < _FEWEST_INTERVALS or requests <= 0.0:
+    if len(intervals) < FEWEST_INTERVALS or requests <= 0.0:
         return History(None, False, requests, bad)
     split = _floor_from_halves(test, intervals)
     floor = noise.within_series(n, x, test.seconds, good=test.good) if split is None else split

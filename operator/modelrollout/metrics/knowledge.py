@@ -65,18 +65,19 @@ class Knowledge:
             return None
         has = ", ".join(sorted(known - {"__name__"}))
         text = f"no series of {selector.name} has a label {unknown[0]} (its labels are {has})"
-        return Problem(ProblemKind.METRIC_MISSING, text)
+        return Problem(ProblemKind.METRIC_UNKNOWN, text)
 
     async def unknown_name(self, selector: Selector, namespace: str) -> Problem:
         """What to say of a metric without any series."""
         names = await self._all_names(with_=selector.name)
         near = difflib.get_close_matches(selector.name, names, n=3, cutoff=0.6)
+        kind = ProblemKind.METRIC_MISSING if selector.name in near else ProblemKind.METRIC_UNKNOWN
         if selector.name in near:
             text = f"{selector.name} has no series in namespace {namespace} that match {selector.promql()}"
         else:
             hint = f"; near names are {', '.join(near)}" if near else ""
             text = f"Prometheus knows no metric {selector.name}{hint}"
-        return Problem(ProblemKind.METRIC_MISSING, f"{text}. Are the pods scraped, and have they had requests?")
+        return Problem(kind, f"{text}. Are the pods scraped, and have they had requests?")
 
     async def _labels_of(self, name: str) -> frozenset[str]:
         found = await self._look_up("labels", "match[]", name)

@@ -18,7 +18,7 @@ from typing import Final
 from modelrollout.api.gate import Gate, IdentityBy
 from modelrollout.api.grammar import parse_limit, parse_selector
 from modelrollout.engine.evidence import Plan
-from modelrollout.engine.model import GateMeasurement, Measurement, Problem, ProblemKind
+from modelrollout.engine.model import GateMeasurement, Measurement, Problem, ProblemKind, Scraping
 from modelrollout.gates.evidence import Arm as Evidence
 from modelrollout.gates.evidence import Counts, Histogram, Interval
 from modelrollout.gates.evidence import Reading as Number
@@ -36,6 +36,7 @@ from modelrollout.metrics.readings import (
     Reading,
     interval,
     narrowed,
+    pods_are_the_arms,
     unit_of,
 )
 from modelrollout.metrics.snapshot import LOOKBACK_TEXT, Snapshot
@@ -58,6 +59,7 @@ class _Look:
     candidate: Arm | None
     baseline: Arm
     per_pod: bool = False
+    preflight: bool = False
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -105,7 +107,7 @@ class Prometheus:
 
         def look(gate: Gate) -> _Look:
             start = plan.starts[gate.name]
-            return _Look(start, plan.end, plan.step, candidate, baseline, gate.name in plan.per_pod)
+            return _Look(start, plan.end, plan.step, candidate, baseline, gate.name in plan.per_pod, plan.preflight)
 
         measured = [gate for gate in gates if gate.report is None]
         found = await asyncio.gather(*(self._measured(gate, look(gate)) for gate in measured))
@@ -156,17 +158,19 @@ class Prometheus:
         snapshots = await self._snapshots(reading, look)
         problem, reading = await self._problem(reading, snapshots[-1], look)
         until = snapshots[-1].at
+        scraping = _scraping(gate, snapshots[-1], look) if look.preflight else None
         if problem is not None and problem.kind is not ProblemKind.BASELINE_MISSING:
-            return GateMeasurement(problem=problem), until
+            return GateMeasurement(problem=problem, scraping=scraping), until
         count = _Count()
         for before, after in itertools.pairwise(snapshots):
             count.add(*interval(reading, before, after, look.candidate, look.baseline))
-        by_pod = look.per_pod and gate.identity.by in (IdentityBy.POD_NAME, IdentityBy.POD_LABEL)
+        by_pod = look.per_pod and pods_are_the_arms(gate)
         return GateMeasurement(
             tuple(count.intervals),
             problem,
             pods=count.pods if by_pod else None,
             note=_note(reading, count.intervals),
+            scraping=scraping,
         ), until
 
     async def _past(self, gate: Gate, look: _Look) -> tuple[GateMeasurement, datetime]:
@@ -296,6 +300,24 @@ def _sum(one: Evidence, other: Evidence) -> Evidence:
 
 def _number(value: float | None) -> Number | None:
     return None if value is None else Number(value)
+
+
+def _scraping(gate: Gate, seen: Snapshot, look: _Look) -> Scraping | None:
+    """Who is scraped, out of what was read anyway: a pod's increments need to know it too."""
+    if not pods_are_the_arms(gate) or look.candidate is None:
+        return None
+    visited = {
+        pod: any(target.healthy for target in targets)
+        for (namespace, pod), targets in seen.targets.items()
+        if namespace == look.baseline.namespace and any(("pod", pod) in target.labels for target in targets)
+    }
+    ours, theirs = ({pod for pod in visited if pod in arm.pods} for arm in (look.candidate, look.baseline))
+    return Scraping(
+        candidate=sum(visited[pod] for pod in ours),
+        baseline=sum(visited[pod] for pod in theirs),
+        failing=tuple(sorted(pod for pod in ours if not visited[pod])),
+        others=len(visited) - len(ours) - len(theirs),
+    )
 
 
 def _note(reading: Reading, intervals: Sequence[Interval]) -> str:

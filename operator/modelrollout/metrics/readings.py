@@ -35,6 +35,7 @@ __all__ = [
     "narrowed",
     "owner",
     "per_pod",
+    "pods_are_the_arms",
     "unit_of",
     "want",
 ]
@@ -279,12 +280,12 @@ def interval(
     found = Interval(before.at, after.at, None, make(theirs.values()) if reading.shown_by(after, baseline) else None)
     if candidate is not None and reading.shown_by(after, candidate):
         found = replace(found, candidate=make(ours.values()))
-    if not _pods_are_the_arms(reading.gate):
+    if not pods_are_the_arms(reading.gate):
         return found, {}
     return replace(found, halves=_halves(theirs, make)), {group[1]: make([one]) for group, one in ours.items()}
 
 
-def _pods_are_the_arms(gate: Gate) -> bool:
+def pods_are_the_arms(gate: Gate) -> bool:
     """Whether series come from the revision's own pods, not from a gateway's or a frontend's."""
     return gate.identity.by in (IdentityBy.POD_NAME, IdentityBy.POD_LABEL)
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from modelrollout.api.enums import Role
+from modelrollout.api.enums import CheckState, Role
 from modelrollout.api.meta import ANNOTATION_VERSION, LABEL_REVISION, LABEL_ROLE
 from modelrollout.api.objects import parse_time
+from modelrollout.api.status import PreflightCheck
 from modelrollout.screen import units
 from modelrollout.screen.snapshot import Snapshot
 
-__all__ = ["ListRow", "PodRow", "list_row", "pod_rows"]
+__all__ = ["ListRow", "PodRow", "list_row", "pod_rows", "preflight_rows"]
 
+_HOLDING_FIRST: Final = (CheckState.FAILED, CheckState.WAITING, CheckState.UNKNOWN, CheckState.OK)
 _ORDER: Final = (Role.STABLE, Role.CANDIDATE, Role.RETIRED)
 
 
@@ -45,6 +47,14 @@ class ListRow:
     gates: str
     created: datetime
     message: str
+
+
+def preflight_rows(seen: Snapshot) -> list[PreflightCheck]:
+    """What is looked at before the first traffic, while it is waited for: what holds comes first."""
+    status = seen.rollout.status
+    if status.candidate is None or status.weight > 0:
+        return []
+    return sorted(status.preflight, key=lambda one: _HOLDING_FIRST.index(one.state))
 
 
 def pod_rows(seen: Snapshot) -> list[PodRow]:

@@ -122,6 +122,18 @@ _NOTED: Final = [
           limit="may rise to 0.4 % (baseline + 0.2pp, 0.2 %)", wouldHaveSeen=0.0014, message="0.21 % against 0.2 %",
           restartedBecause="edited: judged from the beginning of the step"),
 ]  # fmt: skip
+_UNKNOWN_METRIC: Final = (
+    "errors: Prometheus knows no metric ranker_request_total; near names are ranker_requests_total. Are the pods "
+    "scraped, and have they had requests?"
+)
+_PREFLIGHT: Final = [
+    {"check": "capacity", "state": "Ok", "message": "2 pods are ready, 2 are needed for the first step"},
+    {"check": "artifact", "state": "Ok", "message": "its pods are ready"},
+    {"check": "route", "state": "Ok", "message": "the gateway has accepted the route"},
+    {"check": "scraped", "state": "Ok", "message": "2 pods of the candidate are scraped"},
+    {"check": "gate errors", "state": "Failed", "message": _UNKNOWN_METRIC},
+    {"check": "noise", "state": "Unknown", "message": "errors: 12 of 60 intervals of history"},
+]
 _FAILED: Final = {
     "revision": _NEW, "version": "42", "reason": "GateBreached", "message": "ctr: 2.41 %", "at": "2026-11-21T11:52:00Z",
 }  # fmt: skip
@@ -139,6 +151,14 @@ STATES: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]] | None]]] = {
                      step=_STEP | {"number": 0, "name": "", "weight": 0}, message="0 of 2 pods of version 42 are ready",
                      next="weight 10 % when they all are"),
         [deployment("candidate", _NEW, "42", 0, 2), deployment("stable", _OLD, "41", 4, 4)],
+    ),
+    "preflight": (
+        _progressing(weight=0, observedWeight=0, peakWeight=0, gates=[], reason="PreflightFailed",
+                     step=_STEP | {"number": 1, "name": "weight-10", "weight": 10, "heldSeconds": 0},
+                     message=f"no traffic yet: {_UNKNOWN_METRIC}",
+                     next="correct it; or begin all the same, and type: kubectl modelrollout promote ranker -n recs",
+                     preflight=_PREFLIGHT),
+        _BOTH,
     ),
     "progressing": (_progressing(), _BOTH),
     "unconfirmed": (_progressing(observedWeight=None, reason="RaisingWeight",

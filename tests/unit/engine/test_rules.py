@@ -208,8 +208,9 @@ def test_rule_7_a_missing_metric_is_a_configuration_error_by_name() -> None:
     world.missing_metrics = {"errors"}
     world.apply("2")
     world.run(300)
-    assert world.status.reason is Reason.GATE_MISCONFIGURED
-    assert world.status.message == "the weight is held: errors: Prometheus knows no such metric"
+    assert world.status.reason is Reason.PREFLIGHT_FAILED
+    assert world.status.message == "no traffic yet: errors: Prometheus knows no such metric"
+    assert world.condition("MetricsAvailable") == ("False", "GateMisconfigured")
     assert world.weight == 0
     world.missing_metrics = set()
     world.run(600)

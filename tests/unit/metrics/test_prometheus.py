@@ -586,7 +586,7 @@ async def _problem(server: Server, gate: dict[str, Any], series: Callable[..., A
 async def test_an_unknown_name_brings_near_ones(server: Server) -> None:
     gate = {"name": "e", "ratio": {"bad": "request_total", "total": "request_total"}, "atMost": "1%"}
     kind, text = await _problem(server, gate)
-    assert kind == "MetricMissing"
+    assert kind == "MetricUnknown"
     assert text.startswith("Prometheus knows no metric request_total; near names are requests_total")
 
 
@@ -628,7 +628,7 @@ async def test_errors_that_nobody_has_seen_are_no_problem_but_a_wrong_label_is(s
     gate = ERRORS.model_dump(by_alias=True, exclude_none=True)
     gate["ratio"] = {"bad": 'requests_total{status=~"5.."}', "total": "requests_total"}
     kind, text = await _problem(server, gate, healthy)
-    assert kind == "MetricMissing"
+    assert kind == "MetricUnknown"
     assert text == "no series of requests_total has a label status (its labels are code, namespace, pod)"
 
 
