@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestServer
 
 from modelrollout.api.gate import Gate
 from modelrollout.engine.evidence import Plan
-from modelrollout.engine.model import GateMeasurement, ProblemKind
+from modelrollout.engine.model import GateMeasurement, ProblemKind, Scraping
 from modelrollout.gates.evidence import Counts, Histogram, Interval, Reading
 from modelrollout.metrics import batch
 from modelrollout.metrics.base import Arm
@@ -630,6 +630,39 @@ async def test_errors_that_nobody_has_seen_are_no_problem_but_a_wrong_label_is(s
     kind, text = await _problem(server, gate, healthy)
     assert kind == "MetricUnknown"
     assert text == "no series of requests_total has a label status (its labels are code, namespace, pod)"
+
+
+async def test_detail_37_who_is_scraped_is_told_before_the_first_traffic_without_another_question(
+    server: Server,
+) -> None:
+    fake, provider = server
+
+    def by(visited: dict[str, str]) -> Callable[[str, float], list[dict[str, Any]]]:
+        def series(query: str, at: float) -> list[dict[str, Any]]:
+            if not query.startswith(("up", "max_over_time(up")):
+                return fake.steady(query, at)
+            label = {"namespace": "recs"}
+            return [{"metric": label | {"pod": pod}, "value": [at, up]} for pod, up in visited.items()]
+
+        return series
+
+    async def asked(visited: dict[str, str], *, preflight: bool = True) -> Scraping | None:
+        fake.series = by(visited)
+        fresh = Prometheus(provider._client.url, timeout=0.5)
+        plan = Plan({"errors": START}, END, END - START, preflight=preflight)
+        found = await fresh.measure([ERRORS], plan, _arm(NEW), _arm(STABLE))
+        await fresh.close()
+        return found.gates["errors"].scraping
+
+    assert await asked({_pod(NEW): "1", _pod(STABLE): "1", "shop-1": "1"}) == Scraping(1, 1, others=1)
+    assert await asked({_pod(NEW): "0", _pod(STABLE): "1"}) == Scraping(0, 1, failing=(_pod(NEW),))
+    assert await asked({_pod(STABLE): "1"}) == Scraping(0, 1)
+    assert await asked({}) == Scraping(0, 0)
+    fake.asked.clear()
+    assert await asked({}, preflight=False) is None
+    without = fake.asked["query"]
+    await asked({})
+    assert fake.asked["query"] == 2 * without
 
 
 async def test_which_arm_is_missing_is_told(server: Server) -> None:
