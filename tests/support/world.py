@@ -22,8 +22,9 @@ from modelrollout.api.enums import Reason, Role
 from modelrollout.api.gate import Gate
 from modelrollout.api.grammar import parse_duration
 from modelrollout.api.meta import EXTERNAL
+from modelrollout.api.incident import RolloutIncidentSpec
 from modelrollout.api.rollout import DeletionPolicy, ModelRolloutSpec
-from modelrollout.api.status import GateStatus, ModelRolloutStatus
+from modelrollout.api.status import GateStatus, ModelRolloutStatus, Notice
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
 from modelrollout.engine.model import (
@@ -42,6 +43,7 @@ from modelrollout.engine.model import (
     Past,
     Problem,
     ProblemKind,
+    RecordIncident,
     ReplacePod,
     RevisionView,
     RouteState,
@@ -52,7 +54,9 @@ from modelrollout.engine.model import (
     SetRole,
     SetWeights,
     Target,
+    Told,
 )
+from modelrollout.engine.notices import message_id
 from modelrollout.engine.report import matters
 from modelrollout.engine.revision import revision_hash
 from modelrollout.gates.evidence import Arm, Counts, Histogram, Interval, Reading
@@ -264,6 +268,13 @@ class World:
         self.adoptable = ""
         """Why what spec adopts cannot be the stable revision."""
         self.events: list[Event] = []
+        self.receivers_up = True
+        """Whether everybody who is told answers."""
+        self.told: list[Notice] = []
+        """Every message that was told, in order, also when it was told again."""
+        self.incidents: dict[str, RolloutIncidentSpec] = {}
+        self._crossed: dict[str, Told] = {}
+        self._recorded: set[str] = set()
         self.watchers: list[Watcher] = []
         self.done: list[tuple[datetime, Action]] = []
         self.looks = 0
@@ -356,6 +367,7 @@ class World:
         """The operator starts anew: what was only in its memory is lost."""
         self.live, self._look, self._measured_at, self._seen = None, None, None, None
         self._last_written = None
+        self._crossed, self._recorded = {}, set()
         self.touch()
 
     def set_clock(self, seconds: float) -> None:
@@ -542,6 +554,8 @@ class World:
             frozen=self.frozen,
             deleting=self.deleting,
             has_finalizer=self.finalizer,
+            told=dict(self._crossed),
+            recorded=frozenset(self._recorded),
         )
 
     def _adopted(self) -> Adopted | None:
@@ -583,8 +597,19 @@ class World:
             return decision
         self._vanish_if_free()
         if self.exists:
+            self._tell(decision.status)
             self._wake(decision)
         return decision
+
+    def _tell(self, status: ModelRolloutStatus) -> None:
+        """Whoever is told hears of everything in the outbox at once; the next look is told so."""
+        fresh = [one for one in status.notices if not one.told and message_id(one) not in self._crossed]
+        if not fresh or not self.receivers_up:
+            return
+        for notice in fresh:
+            self.told.append(notice)
+            self._crossed[message_id(notice)] = Told(done=True)
+        self._wake_in(_EFFECT_SECONDS)
 
     def _carry_out(self, seen: Input, decision: Decision, version: int, crash_after: int | None) -> None:
         done = 0
@@ -640,6 +665,9 @@ class World:
                 self.deployments.pop(revision, None)
             case SetFinalizer():
                 self.finalizer = action.present
+            case RecordIncident(name=name):
+                self.incidents.setdefault(name, action.spec)
+                self._recorded.add(name)
             case Answer():
                 self.humans.pop(action.name, None)
                 assert action.name not in self.answers, "a decision was answered twice"

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel
 
 from modelrollout.api.decision import RolloutDecisionSpec, RolloutDecisionStatus
+from modelrollout.api.incident import RolloutIncidentSpec, RolloutIncidentStatus
 from modelrollout.api.meta import EXTERNAL, GROUP, VERSION, rule
 from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.api.status import ModelRolloutStatus
@@ -185,7 +186,23 @@ def crds() -> dict[str, dict[str, Any]]:
             _column("MESSAGE", ".status.message", wide=True),
         ],
     )
-    return {"modelrollouts.yaml": rollout, "rolloutdecisions.yaml": decision}
+    incident = _crd(
+        "RolloutIncident",
+        "rolloutincidents",
+        "mri",
+        structural(RolloutIncidentSpec),
+        structural(RolloutIncidentStatus),
+        [
+            _column("ROLLOUT", ".spec.rollout"),
+            _column("VERSION", ".spec.version"),
+            _column("STABLE", ".spec.stableVersion"),
+            _column("REASON", ".spec.reason"),
+            _column("WEIGHT", ".spec.weight", "integer"),
+            _column("AGE", ".spec.at", "date"),
+            _column("MESSAGE", ".spec.message", wide=True),
+        ],
+    )
+    return {"modelrollouts.yaml": rollout, "rolloutdecisions.yaml": decision, "rolloutincidents.yaml": incident}
 
 
 def main(directory: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Action", "CheckState", "ConditionType", "Outcome", "Phase", "Reason", "Role", "Verdict"]
+__all__ = ["Action", "CheckState", "ConditionType", "Outcome", "Phase", "Reason", "Role", "Urgency", "Verdict"]
 
 
 class Phase(StrEnum):
@@ -97,6 +97,7 @@ class Reason(StrEnum):
     DECISION_APPLIED = "DecisionApplied"
     DECISION_REFUSED = "DecisionRefused"
     DECISION_EXPIRED = "DecisionExpired"
+    NOTIFICATION_FAILED = "NotificationFailed"
     METRICS_BACK = "MetricsBack"
     GATES_PASSING = "GatesPassing"
     SERVING = "Serving"
@@ -169,3 +170,14 @@ class Outcome(StrEnum):
     ROLLED_BACK = "RolledBack"
     SUPERSEDED = "Superseded"
     REVERTED = "Reverted"
+
+
+class Urgency(StrEnum):
+    """How soon somebody must know."""
+
+    PAGE = "page"
+    """Users are being harmed, or may be, and no machine will end it: wake somebody."""
+    TICKET = "ticket"
+    """A release failed, users are safe: work for tomorrow."""
+    CHAT = "chat"
+    """Good to know, or somebody is waited for."""

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field
 from modelrollout.api.fields import SHOWN, Duration, Percent, Risk, RoleName, SomeTime, patterned
 from modelrollout.api.gate import Gate
 from modelrollout.api.meta import ApiModel, rule
+from modelrollout.api.notifications import Notification
 
 __all__ = [
     "Adopt",
@@ -491,6 +492,12 @@ class ModelRolloutSpec(ApiModel):
     baseline see to the end. Without it they stop there at their last verdict."""
     paused: bool = False
     """Stops the steps upward; never a rollback."""
+    notifications: list[Notification] = Field(
+        default_factory=list,
+        max_length=10,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    """Who is told, besides those whom the operator tells of every rollout."""
     deletion_policy: DeletionPolicy = DeletionPolicy.ORPHAN
     """`Orphan`: deleting the ModelRollout leaves the stable revision serving. `Delete`: everything goes with it."""
 

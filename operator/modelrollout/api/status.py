@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainSerializer
 
-from modelrollout.api.enums import CheckState, ConditionType, Outcome, Phase, Reason, Verdict
+from modelrollout.api.enums import CheckState, ConditionType, Outcome, Phase, Reason, Urgency, Verdict
 from modelrollout.api.meta import ApiModel
 
 __all__ = [
@@ -24,12 +24,14 @@ __all__ = [
     "HistoryEntry",
     "LimitChange",
     "ModelRolloutStatus",
+    "Notice",
     "Pause",
     "Pinned",
     "PreflightCheck",
     "RevisionRef",
     "Span",
     "StepStatus",
+    "Time",
 ]
 
 
@@ -294,6 +296,39 @@ class HistoryEntry(ApiModel):
     """The highest weight that it reached."""
 
 
+class Notice(ApiModel):
+    """Something that people are told, and whether they were: what a crash must not lose."""
+
+    id: str = Field(max_length=256)
+    """Namespace, name, revision, reason and time; the same in every attempt to tell it."""
+    urgency: Urgency
+    """`page`, `ticket` or `chat`."""
+    reason: Reason
+    """What it is about."""
+    cause: Reason | None = None
+    """Why that is so, where it is another word."""
+    revision: Hash = ""
+    """The revision that it is about."""
+    version: str = Field(default="", max_length=128)
+    """Its model version."""
+    message: str = Field(default="", max_length=512)
+    """As a sentence."""
+    at: Time
+    """Since when it is so."""
+    lasts: bool = False
+    """It is told when it is over, too."""
+    gone_since: Time | None = None
+    """Since when it is not so any more; of what comes and goes that must last a while."""
+    over_at: Time | None = None
+    """Since when it is over."""
+    told: bool = False
+    """Everybody who is told of such things was, or was given up."""
+    incident: str = Field(default="", max_length=63)
+    """Name of the RolloutIncident."""
+    problem: str = Field(default="", max_length=512)
+    """Why somebody could not be told, and what to do about it."""
+
+
 class Condition(ApiModel):
     """metav1.Condition."""
 
@@ -386,5 +421,7 @@ class ModelRolloutStatus(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """Conditions, kstatus and our own."""
+    notices: list[Notice] = Field(default_factory=list, max_length=10)
+    """What people are being told, and what is still so."""
     history: list[HistoryEntry] = Field(default_factory=list, max_length=10)
     """Past rollouts, the newest first."""

@@ -9,12 +9,14 @@ from typing import Any
 from modelrollout.api.meta import EXTERNAL, FINALIZER
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.controller.incidents import Incidents
 from modelrollout.controller.store import Store
 from modelrollout.engine.model import (
     Action,
     Answer,
     Create,
     Delete,
+    RecordIncident,
     ReplacePod,
     Scale,
     SetFinalizer,
@@ -45,8 +47,10 @@ class Actions:
         workload: WorkloadProvider,
         adopted: AdoptedWorkload,
         traffic: TrafficProvider,
+        incidents: Incidents,
     ) -> None:
         self._kube = kube
+        self._incidents = incidents
         self._store = store
         self._workload = workload
         self._adopted = adopted
@@ -81,6 +85,8 @@ class Actions:
                 await self._workload.delete(rollout, action.revision)
             case SetFinalizer():
                 await self._set_finalizer(rollout, action.present)
+            case RecordIncident():
+                await self._incidents.record(rollout, action)
             case Answer():
                 await self.answer(rollout.key, action)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelrollout.web.settings import WebSettings
+from modelrollout.notify.config import Config
+from modelrollout.notify.links import LinkTemplate
 
 __all__ = ["Settings"]
 
@@ -27,3 +29,9 @@ class Settings:
     """Whether gates may bring PromQL of their own, which can read the series of every namespace."""
     web: WebSettings | None = None
     """Where the web page listens; None: there is none."""
+    receivers: Config = field(default_factory=Config)
+    """Who is told of every rollout."""
+    notify_hosts: tuple[str, ...] = ()
+    """Hosts (globs) that rollouts' own notifications may call."""
+    links: tuple[LinkTemplate, ...] = ()
+    """Where to look further, for incidents and messages."""

@@ -14,6 +14,7 @@ It reads like a table of contents. Each line below is a rule in a module of this
     routing    the weights that follow
     contest    who keeps writing over them
     report     conditions, columns and the next sentence
+    notices    whom to tell: the outbox in status
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from modelrollout.engine import (
     guards,
     humans,
     identity,
+    notices,
     progress,
     promotion,
     report,
@@ -43,6 +45,7 @@ def decide(i: Input) -> Decision:
     """What to do now about one ModelRollout."""
     d = Draft(input=i, status=i.status)
     forget_times_to_come(d)
+    notices.cross_out(d)
     identity.find_stable(d)
     promotion.adopt_promotion(d)
     routing.note_what_was_applied(d)
@@ -56,6 +59,7 @@ def decide(i: Input) -> Decision:
     routing.shift(d)
     contest.say(d)
     report.summarize(d)
+    notices.collect(d)
     return Decision(
         first=tuple(d.first),
         status=d.status,

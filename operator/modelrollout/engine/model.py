@@ -15,6 +15,7 @@ from typing import Final
 from modelrollout.api.decision import DecisionState
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Reason, Role
+from modelrollout.api.incident import RolloutIncidentSpec
 from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.gates.evidence import Arm, Interval
@@ -36,6 +37,7 @@ __all__ = [
     "Plan",
     "Problem",
     "ProblemKind",
+    "RecordIncident",
     "ReplacePod",
     "RevisionView",
     "RouteState",
@@ -45,6 +47,7 @@ __all__ = [
     "SetRole",
     "SetWeights",
     "Target",
+    "Told",
 ]
 
 
@@ -259,6 +262,16 @@ class Human:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What became of telling people something."""
+
+    done: bool
+    """Everybody was told, or was given up."""
+    problem: str = ""
+    """Who could not be told, why, and what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """Everything that a decision may depend on."""
 
@@ -283,6 +296,10 @@ class Input:
     """Why steps upward are stopped for everybody; empty when they are not."""
     deleting: bool = False
     has_finalizer: bool = False
+    told: Mapping[str, Told] = field(default_factory=dict)
+    """What became of the notices, by message id, as far as this process knows."""
+    recorded: frozenset[str] = frozenset()
+    """Incidents that this process knows to be recorded, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +361,14 @@ class SetFinalizer:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordIncident:
+    """Write the record of a rollback, unless there is one of this name."""
+
+    name: str
+    spec: RolloutIncidentSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Say what became of a human's decision."""
 
@@ -352,7 +377,7 @@ class Answer:
     message: str
 
 
-Action = SetWeights | Create | Scale | SetRole | ReplacePod | Delete | SetFinalizer | Answer
+Action = SetWeights | Create | Scale | SetRole | ReplacePod | Delete | SetFinalizer | RecordIncident | Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,12 @@ __all__ = [
     "DEPLOYMENTS",
     "ENDPOINT_SLICES",
     "HTTP_ROUTES",
+    "INCIDENTS",
     "NAMESPACES",
     "PODS",
     "REPLICA_SETS",
     "ROLLOUTS",
+    "SECRETS",
     "SERVICES",
     "TOKEN_REVIEWS",
     "ConflictError",
@@ -94,6 +96,7 @@ class Resource:
 
 ROLLOUTS: Final = Resource(GROUP, VERSION, "modelrollouts")
 DECISIONS: Final = Resource(GROUP, VERSION, "rolloutdecisions")
+INCIDENTS: Final = Resource(GROUP, VERSION, "rolloutincidents")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments")
 REPLICA_SETS: Final = Resource("apps", "v1", "replicasets")
 SERVICES: Final = Resource("", "v1", "services")
@@ -101,6 +104,7 @@ PODS: Final = Resource("", "v1", "pods")
 NAMESPACES: Final = Resource("", "v1", "namespaces")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices")
 HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "httproutes")
+SECRETS: Final = Resource("", "v1", "secrets")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps")
 CORE_EVENTS: Final = Resource("", "v1", "events")
 TOKEN_REVIEWS: Final = Resource("authentication.k8s.io", "v1", "tokenreviews")

@@ -1,0 +1,148 @@
+"""The receivers of whoever runs the operator: a YAML file, so that the page at 3 a.m. depends on no tenant.
+
+The file holds no secret: addresses and tokens stand in files of their own (a mounted Secret), named by ``urlFile`` and
+``tokenFile``. An address that is none (an Alertmanager within the cluster) may stand in the file as ``url``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from modelrollout.api.notifications import SUBJECTS
+
+__all__ = ["AddressConfig", "Config", "ConfigError", "GitHubConfig", "JiraConfig", "ReceiverConfig", "load"]
+
+_Label = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[^\s,]+$")]
+
+
+class ConfigError(Exception):
+    """The file cannot be used; the text names the field and the remedy."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+
+class AddressConfig(_Model):
+    """Where messages are sent."""
+
+    url: str | None = Field(default=None, pattern=r"^https?://", max_length=2048)
+    url_file: Path | None = None
+    signing_key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_address(self) -> AddressConfig:
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("give either url or urlFile (a file that holds it)")
+        return self
+
+
+class GitHubConfig(_Model):
+    """A repository whose issues are tickets."""
+
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", max_length=140)
+    token_file: Path
+    url: str = Field(default="https://api.github.com", pattern=r"^https?://", max_length=2048)
+    labels: tuple[_Label, ...] = Field(default=(), max_length=10)
+
+
+class JiraConfig(_Model):
+    """A project whose issues are tickets."""
+
+    url: str = Field(pattern=r"^https?://", max_length=2048)
+    project: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=64)
+    token_file: Path
+    user: str = Field(default="", max_length=256)
+    issue_type: str = Field(default="Task", max_length=64)
+    cloud: bool = False
+    labels: tuple[_Label, ...] = Field(default=(), max_length=10)
+
+
+class ReceiverConfig(_Model):
+    """Somebody who is told."""
+
+    name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    on: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ("*",)
+    webhook: AddressConfig | None = None
+    slack: AddressConfig | None = None
+    alertmanager: AddressConfig | None = None
+    cloud_events: AddressConfig | None = None
+    github: GitHubConfig | None = None
+    jira: JiraConfig | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> ReceiverConfig:
+        unknown = [one for one in self.on if one not in SUBJECTS]
+        if unknown:
+            raise ValueError(f"on: nothing is called {unknown[0]!r}; there are {', '.join(SUBJECTS)}")
+        if len(self._given()) != 1:
+            raise ValueError("give exactly one of webhook, slack, alertmanager, cloudEvents, github, jira")
+        return self
+
+    def _given(self) -> list[tuple[str, AddressConfig | GitHubConfig | JiraConfig]]:
+        fields = {
+            "webhook": self.webhook,
+            "slack": self.slack,
+            "alertmanager": self.alertmanager,
+            "cloudEvents": self.cloud_events,
+            "github": self.github,
+            "jira": self.jira,
+        }
+        return [(kind, given) for kind, given in fields.items() if given is not None]
+
+    @property
+    def kind(self) -> str:
+        """Which notifier it is."""
+        return self._given()[0][0]
+
+    @property
+    def settings(self) -> AddressConfig | GitHubConfig | JiraConfig:
+        """What that notifier needs."""
+        return self._given()[0][1]
+
+
+class Config(_Model):
+    """The whole file."""
+
+    receivers: tuple[ReceiverConfig, ...] = Field(default=(), max_length=64)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Config:
+        names = [one.name for one in self.receivers]
+        double = [name for name in names if names.count(name) > 1]
+        if double:
+            raise ValueError(f"two receivers are called {double[0]}: give each its own name")
+        return self
+
+
+def load(path: Path) -> Config:
+    """Read the file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or says what is not understood.
+    """
+    try:
+        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Config.model_validate(raw if raw is not None else {})
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        # The input is never quoted: somebody may have written a secret where none belongs.
+        raise ConfigError(f"{path}: " + "; ".join(_said(one) for one in error.errors(include_input=False))) from error
+
+
+def _said(error: Any) -> str:
+    where = ""
+    for part in error["loc"]:
+        where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
+    return f"{where or 'the file'}: {str(error['msg']).removeprefix('Value error, ')}"
