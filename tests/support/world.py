@@ -21,8 +21,8 @@ from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Reason, Role
 from modelrollout.api.gate import Gate
 from modelrollout.api.grammar import parse_duration
-from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.incident import RolloutIncidentSpec
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import DeletionPolicy, ModelRolloutSpec
 from modelrollout.api.status import GateStatus, ModelRolloutStatus, Notice
 from modelrollout.engine.decide import decide

@@ -43,8 +43,10 @@ _TOLD: Final = (
     Reason.INVALID_TEMPLATE,
     Reason.ROUTE_IN_USE,
     Reason.ROUTE_NOT_FOUND,
+    Reason.ROUTE_CONTESTED,
+    Reason.AWAITING_APPROVAL,
 )
-SUBJECTS: Final = (*(str(one) for one in Urgency), *(str(one) for one in _TOLD), "AwaitingApproval", "RouteContested")
+SUBJECTS: Final = (*(str(one) for one in Urgency), *(str(one) for one in _TOLD))
 """What `on` may name: how urgent it is, or what it is about."""
 
 Subject = Annotated[str, Field(max_length=63, json_schema_extra={"enum": list(SUBJECTS)})]

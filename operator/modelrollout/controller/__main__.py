@@ -14,6 +14,9 @@ import kopf
 
 from modelrollout.controller.edge import register
 from modelrollout.controller.settings import Settings
+from modelrollout.notify.addresses import HOST_GLOBS_HELP
+from modelrollout.notify.config import Config, ConfigError, load
+from modelrollout.notify.links import LinkTemplate
 from modelrollout.web.settings import WebSettings
 
 __all__ = ["main"]
@@ -47,6 +50,17 @@ async def _run(settings: Settings, health: str | None) -> int:
 @click.option("--metrics-delay", default=1.0, help="Seconds in the past at which Prometheus is read.")
 @click.option("--workers", default=8, help="Rollouts that are looked at side by side.")
 @click.option("--allow-promql", is_flag=True, help="Let gates bring PromQL of their own, for every namespace's series.")
+@click.option(
+    "--notifications",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML file of receivers that are told of every rollout.",
+)
+@click.option("--notify-hosts", multiple=True, help=HOST_GLOBS_HELP)
+@click.option(
+    "--link-template",
+    multiple=True,
+    help="NAME=URL for incidents and messages, with {namespace}, {name}, {revision}, {version}, {from} and {to} in it.",
+)
 @click.option("--health", help="Endpoint of the liveness probe, like http://0.0.0.0:8080/healthz.")
 @click.option("--web", help="Serve the read-only web page at ADDRESS:PORT, like 127.0.0.1:8090.  [default: no page]")
 @click.option(
@@ -61,6 +75,9 @@ def main(
     metrics_delay: float,
     workers: int,
     allow_promql: bool,
+    notifications: Path | None,
+    notify_hosts: tuple[str, ...],
+    link_template: tuple[str, ...],
     health: str | None,
     web: str | None,
     web_cert: Path | None,
@@ -77,7 +94,15 @@ def main(
         page = WebSettings.parse(web, web_cert, web_key) if web else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--web") from error
-    settings = Settings(prometheus_url, kubeconfig, namespace, metrics_delay, workers, allow_promql, page)
+    try:
+        receivers = load(notifications) if notifications is not None else Config()
+        links = tuple(LinkTemplate.parse(text) for text in link_template)
+    except (ConfigError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    hosts = tuple(host for given in notify_hosts for host in given.replace(",", " ").split())
+    settings = Settings(
+        prometheus_url, kubeconfig, namespace, metrics_delay, workers, allow_promql, page, receivers, hosts, links
+    )
     sys.exit(asyncio.run(_run(settings, health)))
 
 

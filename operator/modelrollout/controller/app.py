@@ -10,6 +10,7 @@ from typing import Any
 from modelrollout.api.meta import LABEL_FREEZE, LABEL_NAME
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.controller.incidents import Incidents
 from modelrollout.controller.page import Page
 from modelrollout.controller.queue import WorkQueue
 from modelrollout.controller.reconcile import Reconciler
@@ -25,6 +26,9 @@ from modelrollout.kube.client import (
 )
 from modelrollout.kube.reflector import Reflector
 from modelrollout.metrics.registry import METRICS_PROVIDERS
+from modelrollout.notify.directory import Directory
+from modelrollout.notify.http import Http
+from modelrollout.notify.outbox import Outbox
 from modelrollout.traffic.registry import TRAFFIC_PROVIDERS
 from modelrollout.workloads.adopted import AdoptedWorkload
 from modelrollout.workloads.registry import WORKLOAD_PROVIDERS
@@ -58,6 +62,10 @@ class Application:
         frozen = Reflector(kube, NAMESPACES, self._freeze_changed, selector=f"{LABEL_FREEZE}=true")
         self._page = Page(settings.web, kube, self.store, deployments) if settings.web else None
         self._reflectors = (deployments, pods, slices, routes, frozen)
+        self._http = Http()
+        directory = Directory(settings.receivers, kube, self._http, settings.notify_hosts)
+        incidents = Incidents(kube, settings.links)
+        self._outbox = Outbox(directory, incidents, wake=lambda key: self.queue.add(key, urgent=False))
         self._reconciler = Reconciler(
             kube,
             self.store,
@@ -66,6 +74,8 @@ class Application:
             TRAFFIC_PROVIDERS["gatewayAPI"](kube, routes),
             self._metrics,
             frozen,
+            self._outbox,
+            incidents,
             metrics_delay=settings.metrics_delay,
             wake=lambda key: self.queue.add(key, urgent=True),
             heard=self._heard,
@@ -91,6 +101,8 @@ class Application:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._outbox.close()
+        await self._http.close()
         await self._metrics.close()
         await self._kube.close()
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
+from modelrollout.api.enums import Reason
 from modelrollout.api.incident import Delivery, Link, RolloutIncidentSpec
 from modelrollout.api.meta import GROUP, LABEL_NAME, LABEL_REVISION, VERSION
-from modelrollout.api.enums import Reason
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import Notice
 from modelrollout.controller import events

@@ -23,17 +23,20 @@ from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller import events
 from modelrollout.controller.actions import Actions, RolloutGoneError
+from modelrollout.controller.incidents import Incidents
 from modelrollout.controller.reports import reports_of
 from modelrollout.controller.store import Store
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
-from modelrollout.engine.model import Answer, Human, Input, Measurement, ProblemKind, RevisionView, Target
+from modelrollout.engine.model import Answer, Decision, Human, Input, Measurement, ProblemKind, RevisionView, Target
+from modelrollout.engine.notices import EFFECTIVE_WITHIN, unwritable
 from modelrollout.engine.report import matters
 from modelrollout.engine.revision import child_name, revision_hash
 from modelrollout.gates.evidence import Interval
-from modelrollout.kube.client import ROLLOUTS, Kube
+from modelrollout.kube.client import ROLLOUTS, ConflictError, Kube, KubeError
 from modelrollout.kube.reflector import Reflector
 from modelrollout.metrics.base import Arm, MetricsProvider
+from modelrollout.notify.outbox import Outbox
 from modelrollout.traffic.base import TrafficProvider
 from modelrollout.workloads.adopted import AdoptedWorkload
 from modelrollout.workloads.base import WorkloadProvider
@@ -84,6 +87,8 @@ class Reconciler:
         traffic: TrafficProvider,
         metrics: MetricsProvider,
         frozen: Reflector,
+        outbox: Outbox,
+        incidents: Incidents,
         *,
         metrics_delay: float,
         wake: Callable[[Key], None],
@@ -99,11 +104,14 @@ class Reconciler:
         self._delay = metrics_delay
         self._wake = wake
         self._heard = heard
-        self._actions = Actions(kube, store, workload, adopted, traffic)
+        self._outbox = outbox
+        self._incidents = incidents
+        self._actions = Actions(kube, store, workload, adopted, traffic, incidents)
         self._looks: dict[Key, _Look] = {}
         self._last_look: dict[Key, datetime] = {}
         self._refusals: dict[Key, _Refusal] = {}
         self._written: dict[Key, tuple[datetime, str, ModelRolloutStatus]] = {}
+        self._unwritable: dict[Key, datetime] = {}
         self._heard_at: float | None = None
 
     async def reconcile(self, key: Key) -> float | None:
@@ -129,9 +137,9 @@ class Reconciler:
         seen = await self._observe(rollout)
         seen = replace(seen, measurement=self._take_measurement(rollout, seen))
         decision = decide(seen)
-        for action in decision.first:
-            await self._actions.carry_out(rollout, action)
+        await self._do_first(rollout, seen, decision)
         await self._keep_status(rollout, decision.status, seen.now)
+        self._outbox.offer(replace(rollout, status=decision.status), decision.status.notices)
         try:
             for action in decision.then:
                 await self._actions.carry_out(rollout, action)
@@ -144,6 +152,22 @@ class Reconciler:
         after = replace(seen, status=decision.status)
         self._start_measurement(rollout, after)
         return self._next_look(rollout, after, decision.requeue_after)
+
+    async def _do_first(self, rollout: Rollout, seen: Input, decision: Decision) -> None:
+        """What comes before everything else. While it fails nothing is written of it, so the page comes from here."""
+        try:
+            for action in decision.first:
+                await self._actions.carry_out(rollout, action)
+        except ConflictError:
+            raise
+        except KubeError as error:
+            since = self._unwritable.setdefault(rollout.key, seen.now)
+            candidate = decision.status.candidate
+            if candidate is not None and (seen.now - since).total_seconds() >= EFFECTIVE_WITHIN:
+                page = unwritable(rollout.namespace, rollout.name, candidate, since, str(error))
+                self._outbox.offer_unwritten(rollout, page)
+            raise
+        self._unwritable.pop(rollout.key, None)
 
     async def _observe(self, rollout: Rollout) -> Input:
         revision = revision_hash(rollout.raw_spec)
@@ -168,6 +192,8 @@ class Reconciler:
             frozen=self._freeze(rollout.namespace),
             deleting=rollout.deleting,
             has_finalizer=FINALIZER in rollout.finalizers,
+            told=self._outbox.told(rollout.key),
+            recorded=self._incidents.recorded(rollout.key),
         )
 
     async def _refusal(self, rollout: Rollout, revision: str) -> str:
@@ -334,6 +360,9 @@ class Reconciler:
         self._written.pop(key, None)
         self._refusals.pop(key, None)
         self._adopted.forget(key)
+        self._unwritable.pop(key, None)
+        self._outbox.forget(key)
+        self._incidents.forget(key)
 
 
 def _has_stable(status: ModelRolloutStatus, revisions: Mapping[str, RevisionView]) -> bool:

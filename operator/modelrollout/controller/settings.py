@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modelrollout.web.settings import WebSettings
 from modelrollout.notify.config import Config
 from modelrollout.notify.links import LinkTemplate
+from modelrollout.web.settings import WebSettings
 
 __all__ = ["Settings"]
 

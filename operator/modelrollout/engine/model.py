@@ -365,7 +365,7 @@ class RecordIncident:
     """Write the record of a rollback, unless there is one of this name."""
 
     name: str
-    spec: RolloutIncidentSpec
+    spec: RolloutIncidentSpec = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

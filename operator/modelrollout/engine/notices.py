@@ -13,15 +13,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from modelrollout.api.enums import Phase, Reason, Urgency
-from modelrollout.api.status import Notice
+from modelrollout.api.status import Notice, RevisionRef
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.incidents import incident_name, incident_of
 from modelrollout.engine.model import RouteState
 
-__all__ = ["collect", "cross_out", "message_id", "unwritable"]
+__all__ = ["EFFECTIVE_WITHIN", "collect", "cross_out", "message_id", "unwritable"]
 
 _MOST: Final = 10
-_EFFECTIVE_WITHIN: Final = 60.0
+EFFECTIVE_WITHIN: Final = 60.0
 """Seconds in which a rollback must have taken the users away from the candidate."""
 _BLIND_FOR: Final = 1800.0
 _BLIND_WEIGHT: Final = 50
@@ -29,15 +29,6 @@ _BLIND_WEIGHT: Final = 50
 _CALM: Final = 300.0
 """Seconds that something which comes and goes must be gone until it is over."""
 
-_TICKETS: Final = frozenset(
-    {
-        Reason.GATE_BREACHED,
-        Reason.CATASTROPHE,
-        Reason.UNDECIDED,
-        Reason.PODS_FAILING,
-        Reason.PROGRESS_DEADLINE_EXCEEDED,
-    }
-)
 _BLINDNESS: Final = frozenset(
     {
         Reason.METRICS_UNAVAILABLE,
@@ -48,19 +39,18 @@ _BLINDNESS: Final = frozenset(
 )
 _CHAT: Final = frozenset(
     {
-        "Promoted",
-        "AwaitingApproval",
-        "GateUnderpowered",
-        "GateBreached",
-        "GateWarned",
-        "Undecided",
-        "WouldRollBack",
-        "OnePodBad",
-        "PausedByOutsideEdit",
-        "RouteContested",
+        Reason.PROMOTED,
+        Reason.AWAITING_APPROVAL,
+        Reason.GATE_UNDERPOWERED,
+        Reason.GATE_BREACHED,
+        Reason.GATE_WARNED,
+        Reason.UNDECIDED,
+        Reason.WOULD_ROLL_BACK,
+        Reason.ONE_POD_BAD,
+        Reason.PAUSED_BY_OUTSIDE_EDIT,
     }
 )
-"""Events that are told in chat, by name; a gate that is breached or undecided is here when people are waited for."""
+"""Events that are told in chat; a gate that is breached or undecided is here when people are waited for."""
 _ORDER: Final = {Urgency.PAGE: 0, Urgency.TICKET: 1, Urgency.CHAT: 2}
 
 
@@ -148,11 +138,11 @@ def _states(d: Draft) -> Iterator[_State]:
     status = d.status
     since = status.draining_since
     if since is not None and _has_users(d):
-        if d.since(since) >= _EFFECTIVE_WITHIN:
+        if d.since(since) >= EFFECTIVE_WITHIN:
             text = f"the rollback has no effect since {since:%H:%M:%S} UTC: {_why_ineffective(d)}"
             yield _State(Urgency.PAGE, Reason.ROLLBACK_INCOMPLETE, since, text)
         else:
-            d.wake_in(_EFFECTIVE_WITHIN - d.since(since))
+            d.wake_in(EFFECTIVE_WITHIN - d.since(since))
     if status.reason is Reason.SHARED_DEGRADATION:
         yield _State(Urgency.PAGE, Reason.SHARED_DEGRADATION, d.now, status.message)
     if status.reason is Reason.STABLE_MISSING:
@@ -256,14 +246,15 @@ def _add(
     d.set(notices=notices)
 
 
-def unwritable(namespace: str, name: str, revision: str, version: str, since: datetime, why: str) -> Notice:
+def unwritable(namespace: str, name: str, candidate: RevisionRef, since: datetime, why: str) -> Notice:
     """The page about weights that cannot even be written; status, which comes after them, cannot tell of it."""
+    text = f"the route cannot be written since {since:%H:%M:%S} UTC, and traffic must be put back: {why}"
     return Notice(
-        id=f"{namespace}/{name}/{revision}/{Reason.ROLLBACK_INCOMPLETE}/{int(since.timestamp())}",
+        id=f"{namespace}/{name}/{candidate.revision}/{Reason.ROLLBACK_INCOMPLETE}/{int(since.timestamp())}",
         urgency=Urgency.PAGE,
         reason=Reason.ROLLBACK_INCOMPLETE,
-        revision=revision,
-        version=version,
-        message=f"the route cannot be written since {since:%H:%M:%S} UTC, and traffic must be put back: {why}"[:512],
+        revision=candidate.revision,
+        version=candidate.version,
+        message=text[:512],
         at=since,
     )

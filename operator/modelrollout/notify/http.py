@@ -20,6 +20,7 @@ _TIMEOUT_SECONDS: Final = 10.0
 _LONGEST_ANSWER: Final = 1024 * 1024
 _LATER: Final = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT: Final = 3600.0
+_SHORTEST_SECRET: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ def _secrets(url: str, headers: Mapping[str, str]) -> list[str]:
     """What an answer may quote and nobody may read."""
     parts = urlsplit(url)
     token = headers.get("Authorization", "").rpartition(" ")[2]
-    return [one for one in (parts.path.strip("/"), parts.query, token) if len(one) > 3]
+    found = {parts.path.strip("/"), parts.query, token, *parts.path.split("/")}
+    return sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 def _without(text: str, url: str) -> str:

@@ -7,6 +7,7 @@ what a crash takes is in status still, and is put here again by the next look at
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ __all__ = ["Desk", "Outbox"]
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
+_REMEMBERED: Final = 256
 _RECORD_WITHIN: Final = timedelta(seconds=60)
 """For so long a message waits for the record of its incident; then it is told without."""
 
@@ -72,6 +74,7 @@ class Outbox:
         self._wake = wake
         self._lines: dict[str, Line] = {}
         self._rounds: dict[Key, dict[str, _Round]] = {}
+        self._unwritten: OrderedDict[str, _Round] = OrderedDict()
 
     def offer(self, rollout: Rollout, notices: list[Notice]) -> None:
         """Begin to tell what is new, and forget what is not in the outbox of the status any more."""
@@ -89,6 +92,13 @@ class Outbox:
                 rounds[mid] = self._begin(rollout, notice, mid, told=known.labels.keys() - known.pending.keys())
         if not rounds:
             del self._rounds[rollout.key]
+
+    def offer_unwritten(self, rollout: Rollout, notice: Notice) -> None:
+        """Tell what could not be written to a status: once, as far as this process remembers."""
+        if notice.id not in self._unwritten:
+            self._unwritten[notice.id] = self._begin(rollout, notice, notice.id, told=frozenset())
+        while len(self._unwritten) > _REMEMBERED:
+            self._unwritten.popitem(last=False)
 
     def told(self, key: Key) -> dict[str, Told]:
         """What became of the messages about a rollout."""
