@@ -139,11 +139,11 @@ class Reconciler:
         decision = decide(seen)
         await self._do_first(rollout, seen, decision)
         await self._keep_status(rollout, decision.status, seen.now)
-        self._outbox.offer(replace(rollout, status=decision.status), decision.status.notices)
         try:
             for action in decision.then:
                 await self._actions.carry_out(rollout, action)
         finally:  # status says it already, so no later look would tell it again
+            self._outbox.offer(replace(rollout, status=decision.status), decision.status.notices)
             for event in decision.events:
                 await events.post(self._kube, rollout, event)
         if not rollout.deleting:
