@@ -57,12 +57,16 @@ class AdoptedBackend:
     """Its pods, and when each was created."""
 
 
+_Said = tuple[Adopt, Mapping[str, str]]
+"""What ``spec`` says that the answer depends on: what is adopted, and the labels of our own pods."""
+
+
 class AdoptedWorkload:
     """Reads and scales; see the module."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
-        self._known: dict[tuple[str, str], tuple[float, Adopt, AdoptedBackend]] = {}
+        self._known: dict[tuple[str, str], tuple[float, _Said, AdoptedBackend]] = {}
 
     async def observe(self, rollout: Rollout, status: ModelRolloutStatus) -> AdoptedBackend | None:
         """What ``spec.adopt`` names, not older than the situation asks for; None when it names nothing.
@@ -76,18 +80,19 @@ class AdoptedWorkload:
         if adopt is None:
             self.forget(rollout.key)
             return None
+        says = (adopt, rollout.spec.workload.template.metadata.labels)
         at, said, known = self._known.get(rollout.key, (0.0, None, None))
         now = time.monotonic()
-        if known is not None and said == adopt and now - at < _may_be_old(known, status):
+        if known is not None and said == says and now - at < _may_be_old(known, status):
             return known
         try:
-            found = await self._read(rollout.namespace, adopt)
+            found = await self._read(rollout.namespace, *says)
         except KubeError as error:
-            if known is None or said != adopt:
+            if known is None or said != says:
                 raise
             _log.warning("%s/%s: what was adopted cannot be read: %s", *rollout.key, error)
             return known
-        self._known[rollout.key] = (now, adopt, found)
+        self._known[rollout.key] = (now, says, found)
         return found
 
     def last_seen(self, rollout: Rollout) -> AdoptedBackend | None:
@@ -108,15 +113,16 @@ class AdoptedWorkload:
         path = DEPLOYMENTS.path(rollout.namespace, adopt.deployment, "scale")
         await self._kube.merge_patch(path, {"spec": {"replicas": replicas}})
 
-    async def _read(self, namespace: str, adopt: Adopt) -> AdoptedBackend:
+    async def _read(self, namespace: str, adopt: Adopt, labels: Mapping[str, str]) -> AdoptedBackend:
         service = await self._get(SERVICES.path(namespace, adopt.service))
         if service is None:
-            return AdoptedBackend(Adopted(f"Service {adopt.service}", problem=problem_of(adopt, namespace, None, None)))
+            problem = problem_of(adopt, namespace, labels, None, None)
+            return AdoptedBackend(Adopted(f"Service {adopt.service}", problem=problem))
         slices, pods = await asyncio.gather(self._slices(namespace, adopt.service), self._pods(namespace, service))
         name = adopt.deployment or await self._deployment_behind(namespace, pods)
         deployment = await self._get(DEPLOYMENTS.path(namespace, name)) if name else None
         called = f"Deployment {name}" if deployment is not None else f"Service {adopt.service}"
-        problem = problem_of(adopt, namespace, service, deployment)
+        problem = problem_of(adopt, namespace, labels, service, deployment)
         view = None if problem else view_of(service, slices, pods, deployment, scalable=adopt.deployment is not None)
         created = {pod["metadata"]["name"]: parse_time(pod["metadata"]["creationTimestamp"]) for pod in pods}
         return AdoptedBackend(
@@ -162,8 +168,11 @@ def _may_be_old(known: AdoptedBackend, status: ModelRolloutStatus) -> float:
     return _WHILE_SERVING if serves else _WHILE_RETIRED
 
 
-def problem_of(adopt: Adopt, namespace: str, service: Body | None, deployment: Body | None) -> str:
-    """Why this cannot be the stable revision, with the remedy; empty when it can."""
+def problem_of(
+    adopt: Adopt, namespace: str, labels: Mapping[str, str], service: Body | None, deployment: Body | None
+) -> str:
+    """Why this cannot be the stable revision, with the remedy; empty when it can. ``labels``: those that ``spec`` gives
+    the pods of every revision of ours."""
     if service is None:
         return (
             f"spec.adopt.service: there is no Service {adopt.service} in namespace {namespace}: apply it, or correct "
@@ -175,6 +184,17 @@ def problem_of(adopt: Adopt, namespace: str, service: Body | None, deployment: B
         return f"Service {adopt.service} has not exactly one port ({listed}): give spec.adopt.port"
     if adopt.port is not None and adopt.port not in ports:
         return f"spec.adopt.port: Service {adopt.service} has no port {adopt.port} (its ports are {listed})"
+    selector = service["spec"].get("selector") or {}
+    text = ",".join(f"{key}={value}" for key, value in selector.items())
+    if selector and selector.items() <= labels.items():
+        return (
+            f"Service {adopt.service} selects {text}, which are labels of spec.workload.template too: it would lead to "
+            "the pods of both; take one of these labels out of the template"
+        )
+    return _problem_of_deployment(adopt, namespace, selector, deployment)
+
+
+def _problem_of_deployment(adopt: Adopt, namespace: str, selector: Body, deployment: Body | None) -> str:
     if adopt.deployment is None:
         return ""
     if deployment is None:
@@ -183,7 +203,6 @@ def problem_of(adopt: Adopt, namespace: str, service: Body | None, deployment: B
             "name, or leave it out, and nothing is ever scaled"
         )
     labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
-    selector = service["spec"].get("selector") or {}
     if not selector.items() <= labels.items():
         text = ",".join(f"{key}={value}" for key, value in selector.items())
         return (

@@ -67,9 +67,21 @@ def _pod(name: str = "old-6d8f9c7b5-x2x4z", owner: str = "old-6d8f9c7b5") -> Bod
 def test_detail_3_what_cannot_be_adopted_says_the_remedy(
     adopt: Body, service: Body | None, deployment: Body | None, words: str
 ) -> None:
-    found = problem_of(Adopt.model_validate({"service": "old"} | adopt), "recs", service, deployment)
+    found = problem_of(Adopt.model_validate({"service": "old"} | adopt), "recs", {"app": "new"}, service, deployment)
     assert words in found
     assert bool(found) is bool(words)
+
+
+def test_detail_3_a_service_that_would_lead_to_our_pods_too_cannot_be_adopted() -> None:
+    """The pods' labels were copied from the Deployment: the old Service would take in every candidate."""
+    adopt = Adopt(service="old")
+    found = problem_of(adopt, "recs", {"app": "old", "team": "x"}, _service(), None)
+    assert "Service old selects app=old" in found
+    assert "take one of these labels out of the template" in found
+    assert problem_of(adopt, "recs", {"team": "x"}, _service(), None) == ""
+    no_selector = _service()
+    del no_selector["spec"]["selector"]
+    assert problem_of(adopt, "recs", {"app": "old"}, no_selector, None) == ""
 
 
 def test_endpoints_of_two_families_count_once_and_those_that_are_not_ready_not_at_all() -> None:
