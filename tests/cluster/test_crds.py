@@ -26,7 +26,10 @@ from tests.cluster.wrong_manifests import DECISIONS, RIGHT, ROLLOUTS, UNKNOWN_FI
 from tests.unit.api.corpus import BUCKETS, DURATIONS, FITTING, LIMITS, LOOKS, PERCENTS, RISKS, SELECTORS
 
 _ROOT: Final = Path(__file__).parents[2]
-_SAMPLES: Final = sorted((_ROOT / "manifests" / "samples").glob("*.yaml"))
+_SAMPLES: Final = [
+    *sorted((_ROOT / "manifests" / "samples").glob("*.yaml")),
+    _ROOT / "manifests" / "samples" / "adopt" / "rollout.yaml",
+]
 _NAMESPACE: Final = "crd-tests"
 _NOT_ASKED: Final = (
     "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
@@ -34,9 +37,9 @@ _NOT_ASKED: Final = (
 )
 
 
-def _read(sample: str) -> dict[str, Any]:
+def _read(sample: str | Path) -> dict[str, Any]:
     found = yaml.safe_load((_ROOT / "manifests" / "samples" / sample).read_text(encoding="utf-8"))
-    found["metadata"]["namespace"] = _NAMESPACE
+    found["metadata"] |= {"namespace": _NAMESPACE} | ({"name": Path(sample).stem} if Path(sample).is_absolute() else {})
     assert isinstance(found, dict)
     return found
 
@@ -83,7 +86,7 @@ def test_both_crds_apply(crds: LocalCluster, mode: tuple[str, ...]) -> None:
 
 
 def test_every_sample_is_accepted(crds: LocalCluster) -> None:
-    manifests = [_read(sample.name) for sample in _SAMPLES]
+    manifests = [_read(sample) for sample in _SAMPLES]
     accepted, refused = _try(crds, manifests)
     assert refused == {}
     assert len(accepted) == len(_SAMPLES) >= 12

@@ -98,6 +98,7 @@ def _stalled(d: Draft, target: str) -> bool:
     missing = adoption.problem(d)
     if missing:
         d.say(Phase.STALLED, Reason.STABLE_MISSING, missing, "goes on by itself when that is mended")
+        d.wake_in(10.0)
         return True
     if d.input.route.state is RouteState.IN_USE:
         d.say(

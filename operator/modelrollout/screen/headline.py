@@ -7,13 +7,15 @@ from typing import Final, NamedTuple
 
 from modelrollout.api.enums import Phase, Verdict
 from modelrollout.api.gate import Gate
-from modelrollout.api.status import GateStatus
+from modelrollout.api.meta import EXTERNAL
+from modelrollout.api.status import GateStatus, ModelRolloutStatus, RevisionRef
 from modelrollout.screen import units
 from modelrollout.screen.snapshot import Snapshot
 
 __all__ = ["Headline", "headline"]
 
 _LOOK_FOR_OPERATOR: Final = "kubectl get pods --all-namespaces -l app.kubernetes.io/name=modelrollout"
+_VERSION: Final = "version "
 _GATES_NAMED: Final = 3
 """So many gates say how well a version serves; the table has all of them."""
 
@@ -47,22 +49,27 @@ def _serving(seen: Snapshot) -> str:
     if stable is None:
         first = candidate.version if candidate else seen.rollout.spec.model.version
         return f"no version has been promoted yet; {first} is the first"
-    observed = status.observed_weight
+    observed, serves = status.observed_weight, _called(status, stable)
     if candidate is None:
-        return f"version {stable.version} serves all users"
+        return f"{serves} serves all users"
+    tried = _called(status, candidate)
     if status.weight == 0 and not observed:
-        return f"version {stable.version} serves all users, {candidate.version} none"
+        return f"{serves} serves all users, {tried.removeprefix(_VERSION)} none"
     old, new = _how_well(seen)
     if observed is None:
         return (
-            f"version {stable.version} serves users{_brackets(old)}; {candidate.version} shall take {status.weight} %, "
+            f"{serves} serves users{_brackets(old)}; {tried.removeprefix(_VERSION)} shall take {status.weight} %, "
             "which the gateway has not confirmed"
         )
     asked = "" if observed == status.weight else f"asked: {status.weight} %"
-    return (
-        f"version {stable.version} serves {100 - observed} % of users{_brackets(old)}, "
-        f"version {candidate.version} {observed} %{_brackets(asked, new)}"
-    )
+    return f"{serves} serves {100 - observed} % of users{_brackets(old)}, {tried} {observed} %{_brackets(asked, new)}"
+
+
+def _called(status: ModelRolloutStatus, ref: RevisionRef) -> str:
+    """A revision as people know it: a version of ours, or somebody's Deployment that was adopted."""
+    if ref.revision == EXTERNAL:
+        return f"{EXTERNAL} ({status.adopted.workload})" if status.adopted is not None else EXTERNAL
+    return f"{_VERSION}{ref.version}"
 
 
 def _brackets(*parts: str) -> str:

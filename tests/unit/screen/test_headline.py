@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from modelrollout.api.meta import EXTERNAL
+from modelrollout.api.status import AdoptedRef, RevisionRef
 from modelrollout.screen.headline import headline
 from tests.unit.cli.states import STATES, seen
 
@@ -49,3 +53,17 @@ def test_observed_and_asked_weight_are_told_apart() -> None:
 
 def test_a_breach_that_both_revisions_share_is_not_told_as_the_candidates() -> None:
     assert "p95" not in headline(seen("noted"))[1]
+
+
+def test_detail_3_what_was_adopted_is_called_by_what_people_know() -> None:
+    shown = seen("progressing")
+    external = RevisionRef(revision=EXTERNAL, version="1.8")
+    adopted = AdoptedRef(service="ranker", workload="Deployment ranker", replicas=3)
+    status = shown.rollout.status.model_copy(update={"stable": external, "adopted": adopted})
+    for update, words in (
+        ({}, "external (Deployment ranker) serves 50 % of users"),
+        ({"candidate": None}, "external (Deployment ranker) serves all users"),
+        ({"weight": 0, "observed_weight": None}, "external (Deployment ranker) serves all users, 42 none"),
+    ):
+        rollout = replace(shown.rollout, status=status.model_copy(update=update))
+        assert headline(replace(shown, rollout=rollout)).now.startswith(words)
