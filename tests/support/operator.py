@@ -19,7 +19,8 @@ class Operator:
 
     def __init__(self, cluster: LocalCluster, *, metrics_delay: str = "") -> None:
         self._cluster = cluster
-        self._more = ["--metrics-delay", metrics_delay] if metrics_delay else []
+        self.arguments = ["--metrics-delay", metrics_delay] if metrics_delay else []
+        """More of the command line; it counts from the next start on."""
         self._log = cluster.folder / "logs" / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.kubeconfig = cluster.service_account_kubeconfig("modelrollout-system", "modelrollout")
@@ -42,7 +43,7 @@ class Operator:
         """Start it; returns when it works."""
         command = [sys.executable, "-m", "modelrollout.controller"]
         command += ["--kubeconfig", str(self.kubeconfig), "--prometheus-url", self._cluster.prometheus_url]
-        command += self._more
+        command += self.arguments
         environment = os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONFAULTHANDLER": "1"}
         before = self.log().count(_WORKS)
         with self._log.open("ab") as log:
