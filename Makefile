@@ -31,7 +31,8 @@ cluster-test: setup ## tests on real control planes, gateways and Prometheus (CL
 	@$(BIN)/python -m pytest tests/cluster tests/dataplane tests/kind -q --dist loadgroup --no-loadscope-reorder \
 		--tx '$(CLUSTERS)*popen//python=$(BIN)/python -m localcluster exec -- $(BIN)/python' $(ARGS)
 
-setup: $(VENV)/.done ## the Python environment and the cluster's programs
+setup: $(VENV)/.done ## the Python environment, the cluster's programs, and what tests need of the system
+	@./scripts/setup-system
 	@$(BIN)/python -m localcluster build
 
 $(VENV)/.done: requirements.lock pyproject.toml
