@@ -34,6 +34,7 @@ cluster-test: setup ## tests on real control planes, gateways and Prometheus (CL
 setup: $(VENV)/.done ## the Python environment, the cluster's programs, and what tests need of the system
 	@./scripts/setup-system
 	@$(BIN)/python -m localcluster build
+	@$(BIN)/python -m tests.support.kstatus
 
 $(VENV)/.done: requirements.lock pyproject.toml
 	@./scripts/setup-python "$(PYTHON)" "$(VENV)"

@@ -38,6 +38,15 @@ def build_everything() -> None:
     _say("The local cluster's programs are all there.")
 
 
+def build(tool: Tool) -> Path:
+    """Build one program that is not part of the cluster, if it is not there; where it is."""
+    target = cached_path(tool)
+    with _lock():
+        if not target.is_file():
+            _build_tool(golang.find(), tool)
+    return target
+
+
 def _build(missing: list[Tool]) -> None:
     minutes = max(1, round(sum(tool.estimate_seconds for tool in missing) / 60))
     _say(f"{len(missing)} programs to build, about {minutes} min on two cores; this is done once.")
@@ -50,7 +59,7 @@ def _build(missing: list[Tool]) -> None:
 
 
 def _build_tool(go: Path, tool: Tool) -> None:
-    folder = MODULES / tool.module
+    folder = tool.folder
     target = cached_path(tool)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.partial")

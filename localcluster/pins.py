@@ -13,7 +13,7 @@ _STRIP = "-s -w"
 
 @dataclass(frozen=True)
 class Tool:
-    """One program: its module folder below ``tools/``, its package, and the flags it is built with."""
+    """One program: its module's folder, its package, and the flags it is built with."""
 
     name: str
     module: str
@@ -23,6 +23,13 @@ class Tool:
     flags: tuple[str, ...] = ("-ldflags", _STRIP)
     version_arguments: tuple[str, ...] = ("--version",)
     estimate_seconds: int = 60
+    root: Path = MODULES
+    """Below which folder its module is."""
+
+    @property
+    def folder(self) -> Path:
+        """Its module's folder."""
+        return self.root / self.module
 
 
 @dataclass(frozen=True)
@@ -101,14 +108,14 @@ def cached_path(item: Tool | Files) -> Path:
 def cache_key(item: Tool | Files) -> str:
     """Name, version and a hash of everything that decides about the result."""
     if isinstance(item, Tool):
-        return f"{item.name}-{item.version}-{_digest([item.module], [item.package, *item.flags])}"
-    return f"{item.name}-{_digest([row[0] for row in item.modules], [repr(item.modules)])}"
+        return f"{item.name}-{item.version}-{_digest([item.folder], [item.package, *item.flags])}"
+    return f"{item.name}-{_digest([MODULES / row[0] for row in item.modules], [repr(item.modules)])}"
 
 
-def _digest(modules: list[str], words: list[str]) -> str:
+def _digest(folders: list[Path], words: list[str]) -> str:
     digest = hashlib.sha256()
-    for module in modules:
-        for name in ("go.mod", "go.sum"):
-            digest.update((MODULES / module / name).read_bytes())
+    for folder in folders:
+        for path in (folder / "go.mod", folder / "go.sum", *sorted(folder.glob("*.go"))):
+            digest.update(path.read_bytes())
     digest.update("\0".join(words).encode())
     return digest.hexdigest()[:_HASH_LENGTH]
