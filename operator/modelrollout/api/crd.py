@@ -116,6 +116,8 @@ def _crd(kind: str, plural: str, short: str, spec: Any, status: Any, columns: li
     }
     if kind == "ModelRollout":
         schema["x-kubernetes-validations"] = root_rules
+        # Whoever waits for the object by kstatus must not take one that no operator has seen yet for a finished one.
+        status["default"] = {"observedGeneration": -1}
     _validate_times(schema)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -10,12 +10,21 @@ from modelrollout.api.decision import RolloutDecisionSpec
 from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.api.status import ModelRolloutStatus
 
-__all__ = ["Decided", "Rollout", "parse_time"]
+__all__ = ["Decided", "Rollout", "parse_time", "read_status"]
 
 
 def parse_time(text: str) -> datetime:
     """An RFC 3339 time as the API server writes it, in UTC."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+
+
+def read_status(body: dict[str, Any]) -> ModelRolloutStatus:
+    """The status of the object; an unreadable one is taken for an empty one, because everything in it can be found
+    again."""
+    try:
+        return ModelRolloutStatus.model_validate(body.get("status") or {})
+    except ValueError:
+        return ModelRolloutStatus()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +52,9 @@ class Rollout:
         Raises
         ------
         ValueError
-            If the spec is not what these models describe (pydantic's ValidationError is one); an unreadable *status*
-            is taken for an empty one, because everything in it can be found again.
+            If the spec is not what these models describe (pydantic's ValidationError is one).
         """
         metadata = body["metadata"]
-        try:
-            status = ModelRolloutStatus.model_validate(body.get("status") or {})
-        except ValueError:
-            status = ModelRolloutStatus()
         return cls(
             namespace=metadata["namespace"],
             name=metadata["name"],
@@ -62,7 +66,7 @@ class Rollout:
             finalizers=tuple(metadata.get("finalizers") or ()),
             spec=ModelRolloutSpec.model_validate(body["spec"]),
             raw_spec=body["spec"],
-            status=status,
+            status=read_status(body),
             edited_by=_last_editor(metadata),
         )
 

@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from modelrollout.api.decision import DecisionState
-from modelrollout.api.enums import Phase, Reason, Role
+from modelrollout.api.enums import Phase, Role
 from modelrollout.api.grammar import parse_duration
 from modelrollout.api.meta import EXTERNAL, FINALIZER, SERVICE_PORT
-from modelrollout.api.objects import Rollout
+from modelrollout.api.objects import Rollout, read_status
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller import events
 from modelrollout.controller.actions import Actions, RolloutGoneError
@@ -30,7 +30,7 @@ from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
 from modelrollout.engine.model import Answer, Decision, Human, Input, Measurement, ProblemKind, RevisionView, Target
 from modelrollout.engine.notices import EFFECTIVE_WITHIN, unwritable
-from modelrollout.engine.report import matters
+from modelrollout.engine.report import matters, unreadable
 from modelrollout.engine.revision import child_name, revision_hash
 from modelrollout.gates.evidence import Interval
 from modelrollout.kube.client import ROLLOUTS, ConflictError, Kube, KubeError
@@ -349,9 +349,10 @@ class Reconciler:
         """A spec that this version of the operator cannot read: say so where people look."""
         message = f"this operator cannot read the spec: {error}"[:1024]
         _log.warning("%s/%s: %s", *key, message)
-        before = body.get("status") or {}
-        if before.get("message") != message:
-            status = before | {"phase": str(Phase.STALLED), "reason": str(Reason.INVALID_SPEC), "message": message}
+        before, generation = read_status(body), body["metadata"].get("generation", 1)
+        after = unreadable(before, generation, message, datetime.now(UTC))
+        if after != before:
+            status = after.model_dump(mode="json", by_alias=True, exclude_none=True)
             self._store.put(await self._kube.merge_patch(ROLLOUTS.path(*key, "status"), {"status": status}))
 
     def _forget(self, key: Key) -> None:

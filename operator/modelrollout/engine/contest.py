@@ -22,7 +22,14 @@ __all__ = ["count", "end_if_quiet", "is_hot", "is_on", "say", "who"]
 _TIMES: Final = 3
 _WITHIN: Final = timedelta(minutes=5)
 _HOT_SECONDS: Final = 1.0
-_STANDS_ABOVE: Final = (Phase.STARTING, Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.STABLE)
+_STANDS_ABOVE: Final = (
+    Phase.STARTING,
+    Phase.PROGRESSING,
+    Phase.PAUSED,
+    Phase.AWAITING_APPROVAL,
+    Phase.PROMOTING,
+    Phase.STABLE,
+)
 """Phases of which a contest is the first thing to know; a rollback, or what else stalls, says more."""
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 
 from modelrollout.api.enums import ConditionType, Phase, Reason, Verdict
@@ -10,7 +12,7 @@ from modelrollout.api.status import Condition, ModelRolloutStatus
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import RouteState
 
-__all__ = ["matters", "summarize"]
+__all__ = ["matters", "summarize", "unreadable"]
 
 _MOVING = (
     Phase.PENDING,
@@ -51,8 +53,44 @@ def summarize(d: Draft) -> None:
     if not d.candidate:
         d.set(observed_weight=None)
     d.set(observed_generation=d.input.generation, columns=_columns(d))
-    found = {condition.type: condition for condition in d.status.conditions}
-    d.set(conditions=[_kept(found.get(condition.type), condition) for condition in _conditions(d)])
+    d.set(conditions=_with_times(d.status.conditions, _conditions(d)))
+
+
+def unreadable(before: ModelRolloutStatus, generation: int, message: str, now: datetime) -> ModelRolloutStatus:
+    """The status of an object whose spec this operator cannot read: what serves goes on, and somebody must act."""
+    status = before.model_copy(
+        update={
+            "phase": Phase.STALLED,
+            "reason": Reason.INVALID_SPEC,
+            "message": message[:1024],
+            "next": "correct spec, or run the operator that goes with this version of the CRD",
+            "observed_generation": generation,
+        }
+    )
+    verdicts = {
+        ConditionType.READY: "False",
+        ConditionType.RECONCILING: "False",
+        ConditionType.STALLED: "True",
+        ConditionType.PROGRESSING: "False",
+    }
+    said = [
+        Condition(
+            type=kind,
+            status=verdict,
+            reason=status.reason,
+            message=status.message,
+            observed_generation=generation,
+            last_transition_time=now,
+        )
+        for kind, verdict in verdicts.items()
+    ]
+    others = [condition for condition in before.conditions if condition.type not in verdicts]
+    return status.model_copy(update={"conditions": [*_with_times(before.conditions, said), *others]})
+
+
+def _with_times(before: Iterable[Condition], after: Iterable[Condition]) -> list[Condition]:
+    found = {condition.type: condition for condition in before}
+    return [_kept(found.get(condition.type), condition) for condition in after]
 
 
 def _kept(before: Condition | None, after: Condition) -> Condition:

@@ -34,4 +34,4 @@ def read(body: dict[str, Any], deployments: list[dict[str, Any]] | None, now: da
     """
     status = body.get("status") or {}
     ModelRolloutStatus.model_validate(status)
-    return Snapshot(Rollout.parse(body), bool(status), None if deployments is None else tuple(deployments), now)
+    return Snapshot(Rollout.parse(body), "phase" in status, None if deployments is None else tuple(deployments), now)

@@ -11,6 +11,7 @@ from modelrollout.api.enums import Outcome, Reason
 from modelrollout.api.status import HistoryEntry, ModelRolloutStatus
 from modelrollout.engine.decide import decide
 from modelrollout.engine.model import GateMeasurement, Measurement, SetWeights
+from modelrollout.engine.report import unreadable
 from modelrollout.gates.evidence import Histogram, Interval
 from tests.support.world import ERRORS, LATENCY, START, Behaviour, World
 from tests.unit.engine.test_rules import stepping
@@ -95,3 +96,18 @@ def test_what_is_written_and_read_again_is_the_same() -> None:
     text = status.model_dump_json(by_alias=True, exclude_none=True)
     again = ModelRolloutStatus.model_validate_json(text)
     assert again.model_dump_json(by_alias=True, exclude_none=True) == text
+
+
+def test_detail_26_an_unreadable_spec_is_stalled_and_what_served_serves() -> None:
+    """Said once: the second look at the same object writes nothing."""
+    world = stepping(10)
+    before = world.status
+    found = unreadable(before, world.generation + 1, "x" * 5000, START)
+    said = {str(condition.type): condition.status for condition in found.conditions}
+    assert (said["Ready"], said["Reconciling"], said["Stalled"]) == ("False", "False", "True")
+    assert said["Available"] == "True"
+    assert found.observed_generation == world.generation + 1
+    assert len(found.message) == 1024
+    assert found.candidate == before.candidate
+    written = ModelRolloutStatus.model_validate_json(found.model_dump_json(by_alias=True, exclude_none=True))
+    assert unreadable(written, world.generation + 1, "x" * 5000, START + timedelta(hours=1)) == written

@@ -12,7 +12,7 @@ from modelrollout.api.meta import ANNOTATION_APPLIED
 from modelrollout.api.objects import Rollout
 from modelrollout.api.rollout import RouteRef
 from modelrollout.engine.model import Marker, RouteState, SetWeights
-from modelrollout.traffic.gateway_api import UnusableError, build_route, find_place, patch_for, view_of
+from modelrollout.traffic.gateway_api import UnusableError, build_route, find_place, last_writer, patch_for, view_of
 
 Body = dict[str, Any]
 NEW, OLD = "aaaaaaaaaa", "bbbbbbbbbb"
@@ -228,3 +228,22 @@ def test_a_placeholder_that_came_back_is_seen_as_a_smaller_share() -> None:
     route = _route(rule)
     place = find_place(route, "ranker", BY_BACKEND)
     assert dict(view_of(route, place, "ranker", shared=True).weights) == {NEW: 50}
+
+
+def _written(manager: str, at: str, *, field: str = "f:rules", operation: str = "Apply") -> Body:
+    fields: Body = {"f:spec": {field: {}}}
+    return {"manager": manager, "operation": operation, "time": at, "fieldsV1": fields}
+
+
+def test_detail_5_the_last_writer_of_the_rules_is_named() -> None:
+    """Not the operator, and nobody who wrote something else."""
+    route = _route(
+        managedFields=[
+            _written("kustomize-controller", "2026-11-21T12:00:00Z"),
+            _written("kubectl-edit", "2026-11-21T12:05:00Z", operation="Update"),
+            _written("modelrollout", "2026-11-21T12:09:00Z", operation="Update"),
+            _written("envoy", "2026-11-21T12:09:00Z", field="f:hostnames"),
+        ]
+    )
+    assert last_writer(route) == "kubectl-edit"
+    assert last_writer(_route()) == ""
