@@ -69,6 +69,7 @@ class Cluster:
 
         self.namespace = namespace
         self._host = client.configuration.host
+        self._client = client
         self._objects = CustomObjectsApi(client)
 
     @classmethod
@@ -172,11 +173,23 @@ class Cluster:
         chosen: dict[str, Any] = {"field_selector": fields, "label_selector": labels, "_request_timeout": _timeouts()}
         with self._understood(f"list {resource.plural}", resource):
             found: Any
+            if not resource.group:
+                return self._core_page(resource, fields, labels)
             if everywhere:
                 found = self._objects.list_cluster_custom_object(*resource, **chosen)
             else:
                 group, version, plural = resource
                 found = self._objects.list_namespaced_custom_object(group, version, self.namespace, plural, **chosen)
+        return dict(found)
+
+    def _core_page(self, resource: Resource, fields: str, labels: str) -> dict[str, Any]:
+        """The same for a kind of the core group, which has a path of its own."""
+        path = f"/api/{resource.version}/namespaces/{self.namespace}/{resource.plural}"
+        selectors = [("fieldSelector", fields), ("labelSelector", labels)]
+        request = self._client.param_serialize("GET", path, query_params=selectors, auth_settings=["BearerToken"])
+        response = self._client.call_api(*request, _request_timeout=_timeouts())
+        response.read()
+        found: Any = self._client.response_deserialize(response, {"200": "object"}).data
         return dict(found)
 
     def _events(

@@ -20,7 +20,7 @@ from rich.console import Console, RenderableType
 
 from modelrollout.api.enums import Action
 from modelrollout.api.grammar import parse_duration
-from modelrollout.cli import decisions, follow, lab, lint, tables, view, web
+from modelrollout.cli import decisions, follow, init, lab, lint, tables, view, web
 from modelrollout.cli.cluster import ROLLOUTS, Cluster, Connection
 from modelrollout.cli.errors import FAILED, USAGE, CliError
 from modelrollout.screen.verbs import DOES, Said, manifest, plain_command
@@ -239,6 +239,7 @@ def undo(name: str, revision: str, comment: str, no_wait: bool, to: Connection) 
 lab.register(cli, _connected)
 web.register(cli, _connected)
 lint.register(cli)
+init.register(cli, _connected)
 
 
 def main() -> None:

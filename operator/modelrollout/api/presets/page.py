@@ -36,6 +36,7 @@ gates:
   gateway, so they also see what a pod that dies cannot tell; both revisions need a Service of their own in the label.
 - A limit of a latency is judged exactly only on a bound of the histogram; between two it is bracketed
   ([semantics.md](semantics.md#gates)). The bounds are listed because few of them are round.
+- `modelrollout init` finds which of these metrics a running service has ([init.md](init.md)).
 - Both revisions must export the same metric. When a release of the server itself renames one, write the gate out.
 """
 
