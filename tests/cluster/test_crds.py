@@ -22,7 +22,7 @@ from modelrollout.api.grammar import (
     parse_selector,
 )
 from modelrollout.lint.manifests import Severity, lint
-from tests.cluster.wrong_manifests import DECISIONS, RIGHT, ROLLOUTS, UNKNOWN_FIELDS, Right, Wrong, edited
+from tests.cluster.wrong_manifests import DECISIONS, FREEZES, RIGHT, ROLLOUTS, UNKNOWN_FIELDS, Right, Wrong, edited
 from tests.unit.api.corpus import BUCKETS, DURATIONS, FITTING, LIMITS, LOOKS, PERCENTS, RISKS, SELECTORS
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -35,6 +35,10 @@ _NOT_ASKED: Final = (
     "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation"
 )
+
+
+_BASES: Final = {"ranker.yaml": ROLLOUTS, "decision-abort.yaml": DECISIONS, "freeze.yaml": FREEZES}
+"""The sample that each wrong manifest is an edit of."""
 
 
 def _read(sample: str | Path) -> dict[str, Any]:
@@ -54,7 +58,8 @@ def _try(cluster: LocalCluster, manifests: list[dict[str, Any]]) -> tuple[set[st
     done = cluster.kubectl("create", "--dry-run=server", "-f", "-", input=text, check=False)
     accepted = set(re.findall(r"^\S+/(\S+) created", done.stdout, flags=re.MULTILINE))
     refused = dict(re.findall(r'ModelRollout\S* "([^"]+)" is invalid: (.*)$', done.stderr, flags=re.MULTILINE))
-    refused |= dict(re.findall(r'RolloutDecision\S* "([^"]+)" is invalid: (.*)$', done.stderr, flags=re.MULTILINE))
+    others = r'Rollout(?:Decision|Freeze)\S* "([^"]+)" is invalid: (.*)$'
+    refused |= dict(re.findall(others, done.stderr, flags=re.MULTILINE))
     return accepted, refused
 
 
@@ -72,8 +77,7 @@ def crds(cluster: LocalCluster) -> Iterator[LocalCluster]:
 @pytest.fixture(scope="module")
 def refusals(crds: LocalCluster) -> dict[str, str]:
     """What the API server said to each wrong manifest, by the case's name."""
-    rollout, decision = _read("ranker.yaml"), _read("decision-abort.yaml")
-    manifests = [_edited(rollout, case) for case in ROLLOUTS] + [_edited(decision, case) for case in DECISIONS]
+    manifests = [_edited(_read(sample), case) for sample, cases in _BASES.items() for case in cases]
     accepted, refused = _try(crds, manifests)
     return refused | dict.fromkeys(accepted, "accepted")
 
@@ -100,11 +104,11 @@ def test_manifests_that_are_nearly_wrong_are_accepted(crds: LocalCluster) -> Non
 
 
 def test_there_are_enough_wrong_manifests() -> None:
-    names = [case.name for case in (*ROLLOUTS, *DECISIONS, *UNKNOWN_FIELDS)] + [case.name for case in RIGHT]
+    names = [case.name for case in (*ROLLOUTS, *DECISIONS, *FREEZES, *UNKNOWN_FIELDS)] + [case.name for case in RIGHT]
     assert len(set(names)) == len(names) >= 40
 
 
-@pytest.mark.parametrize("case", [*ROLLOUTS, *DECISIONS], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*ROLLOUTS, *DECISIONS, *FREEZES], ids=lambda case: case.name)
 def test_detail_31_a_wrong_manifest_is_refused_with_field_and_remedy(refusals: dict[str, str], case: Wrong) -> None:
     """§7.31: CEL messages name the remedy; types and enums have the server's own texts, which name the field."""
     said = refusals[case.name]
@@ -115,10 +119,10 @@ def test_detail_31_a_wrong_manifest_is_refused_with_field_and_remedy(refusals: d
     assert "index out of bounds" not in said, "a rule failed to evaluate instead of saying what is wrong"
 
 
-@pytest.mark.parametrize("case", [*ROLLOUTS, *DECISIONS], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*ROLLOUTS, *DECISIONS, *FREEZES], ids=lambda case: case.name)
 def test_detail_31_lint_says_what_the_api_server_says(refusals: dict[str, str], case: Wrong) -> None:
     """Every message of the linter is, letter by letter, one of the API server's, and none is missing."""
-    base = _read("decision-abort.yaml" if case in DECISIONS else "ranker.yaml")
+    base = _read(next(sample for sample, cases in _BASES.items() if case in cases))
     found = lint({case.name: json.dumps(_edited(base, case))}).findings
     left = refusals[case.name].removeprefix("[").removesuffix("]")
     left = left.replace(_NOT_ASKED, "").replace(

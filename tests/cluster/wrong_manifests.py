@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from modelrollout.api.presets.registry import PRESETS
 
-__all__ = ["DECISIONS", "DELETE", "RIGHT", "ROLLOUTS", "UNKNOWN_FIELDS", "Right", "Wrong", "edited"]
+__all__ = ["DECISIONS", "DELETE", "FREEZES", "RIGHT", "ROLLOUTS", "UNKNOWN_FIELDS", "Right", "Wrong", "edited"]
 
 DELETE: Final = object()
 """In an edit: take the field away."""
@@ -832,7 +832,48 @@ _REST: Final = (
     Wrong("paused-words", {"spec.paused": "yes please"}, "spec.paused", ("type boolean",)),
 )
 
+_WINDOWS: Final = (
+    Wrong(
+        "window-day",
+        {"spec.advanceOnly": {"days": ["Monday"]}},
+        "spec.advanceOnly.days",
+        ("Unsupported value", '"Mon"'),
+    ),
+    Wrong("window-no-days", {"spec.advanceOnly": {"days": []}}, "spec.advanceOnly.days", ("at least 1",)),
+    Wrong(
+        "window-hours",
+        {"spec.advanceOnly": {"hours": "9-17"}},
+        "spec.advanceOnly.hours",
+        ("not a time of the day", "09:00-17:00"),
+    ),
+    Wrong(
+        "window-hours-late",
+        {"spec.advanceOnly": {"hours": "24:00-06:00"}},
+        "spec.advanceOnly.hours",
+        ("not a time of the day", "22:00-06:00"),
+    ),
+    Wrong(
+        "window-hours-empty",
+        {"spec.advanceOnly": {"hours": "09:00-09:00"}},
+        "spec.advanceOnly.hours",
+        ("begins when it ends", "00:00-24:00"),
+    ),
+    Wrong(
+        "window-offset",
+        {"spec.advanceOnly": {"timeZone": "+02:00"}},
+        "spec.advanceOnly.timeZone",
+        ("not the name of a time zone", "Europe/Berlin"),
+    ),
+    Wrong(
+        "window-path",
+        {"spec.advanceOnly": {"timeZone": "../../etc/passwd"}},
+        "spec.advanceOnly.timeZone",
+        ("not the name of a time zone", "Europe/Berlin"),
+    ),
+)
+
 ROLLOUTS: Final[tuple[Wrong, ...]] = (
+    *_WINDOWS,
     *_MODEL,
     *_WORKLOAD,
     *_TRAFFIC,
@@ -865,6 +906,12 @@ RIGHT: Final[tuple[Right, ...]] = (
         {"spec.gates": [{"name": "e", "ratio": {"bad": "failures", "others": "successes"}, "atMost": "1%"}]},
     ),
     Right("right-unit", _latency({"atMost": "200ms"}, unit="us")),
+    Right("right-window", {"spec.advanceOnly": {"days": ["Fri"], "hours": "22:00-06:00", "timeZone": "Etc/GMT+5"}}),
+    Right("right-window-empty", {"spec.advanceOnly": {}}),
+    Right(
+        "right-window-day",
+        {"spec.advanceOnly": {"hours": "00:00-24:00", "timeZone": "America/Argentina/Buenos_Aires"}},
+    ),
     Right("right-drift", _drift("0.2")),
     Right("right-ks", _drift("0.1", "ks", advanceOn="proven", identity={"by": "podLabel"})),
     Right("right-reference", _drift(reference={"1e-05": "33.3%", "-0.5": "33.3%", "+Inf": "33.3%"})),
@@ -930,6 +977,46 @@ DECISIONS: Final = (
     ),
     Wrong("revision-short", {"spec.revision": "0f3c"}, "spec.revision", ("at least 8 chars",)),
     Wrong("comment-long", {"spec.comment": "x" * 1025}, "spec.comment", ("Too long", "1024")),
+    Wrong(
+        "freeze-abort",
+        {"spec.overrideFreeze": True, "spec.comment": "why"},
+        "spec.overrideFreeze",
+        ("overrideFreeze is for action: promote", "leave it out"),
+    ),
+    Wrong(
+        "freeze-silent",
+        {"spec.action": "promote", "spec.overrideFreeze": True, "spec.comment": " "},
+        "spec.comment",
+        ("must say why", "give a comment"),
+    ),
+    Wrong(
+        "accept-abort",
+        {"spec.acceptBreached": ["ctr"], "spec.comment": "why"},
+        "spec.acceptBreached",
+        ("promote with full: true", "leave it out"),
+    ),
+    Wrong(
+        "accept-step",
+        {"spec.action": "promote", "spec.acceptBreached": ["ctr"], "spec.comment": "why"},
+        "spec.acceptBreached",
+        ("promote with full: true", "add full"),
+    ),
+    Wrong(
+        "accept-silent",
+        {"spec.action": "promote", "spec.full": True, "spec.acceptBreached": ["ctr"], "spec.comment": DELETE},
+        "spec.comment",
+        ("must say why", "give a comment"),
+    ),
     Wrong("expires-words", {"spec.expiresAfter": "soon"}, "spec.expiresAfter", ("not a duration", "15m")),
 )
 """Wrong RolloutDecisions."""
+
+FREEZES: Final = (
+    Wrong("freeze-no-reason", {"spec.reason": DELETE}, "spec.reason", ("Required",)),
+    Wrong("freeze-blank", {"spec.reason": "  "}, "spec.reason", ("is empty", "say why")),
+    Wrong("freeze-until-date", {"spec.until": "2026-11-30"}, "spec.until", ("not a time", "2026-11-30T09:00:00Z")),
+    Wrong("freeze-until-local", {"spec.until": "2026-11-30T09:00:00"}, "spec.until", ("with its time zone",)),
+    Wrong("freeze-pattern", {"spec.namespaces": ["prod-*"]}, "spec.namespaces[0]", ("not the name of a namespace",)),
+    Wrong("freeze-nowhere", {"spec.namespaces": []}, "spec.namespaces", ("at least 1",)),
+)
+"""Wrong RolloutFreezes."""

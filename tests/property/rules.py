@@ -87,7 +87,7 @@ class Watch:
         if world.deployments[candidate].promoted_at is not None:
             assert paused is None or paused.reason is Reason.PAUSED_BY_SPEC, "the fast track ignored a human's pause"
             return
-        assert not seen.frozen, "raised while frozen"
+        assert seen.freeze is None, "raised while frozen"
         step = seen.status.step
         if (step is not None and step.skipped) or any(human.verb is Verb.PROMOTE for human in seen.humans):
             return

@@ -35,6 +35,7 @@ from modelrollout.engine.model import (
     Decision,
     Delete,
     Event,
+    Freeze,
     GateMeasurement,
     Human,
     Input,
@@ -232,6 +233,7 @@ class World:
         self.humans: dict[str, Human] = {}
         self.answers: dict[str, Answer] = {}
         self.frozen = ""
+        self.frozen_until: datetime | None = None
         self.template_error = ""
         self.startup, self.acceptance = 5.0, 1.0
         """Seconds until a pod is ready, and until the gateway accepts a route."""
@@ -318,8 +320,10 @@ class World:
         self.touch()
         return self.target
 
-    def say(self, verb: Verb | str, *, revision: str = "", full: bool = False, expires: float = 600.0) -> str:
-        """Create a RolloutDecision; its uid."""
+    def say(
+        self, verb: Verb | str, *, revision: str = "", full: bool = False, expires: float = 600.0, **more: Any
+    ) -> str:
+        """Create a RolloutDecision, with ``more`` fields; its uid."""
         uid = f"uid-{len(self.humans) + len(self.answers) + 1}"
         now = self.clock  # the API server's
         self.humans[uid] = Human(
@@ -331,6 +335,7 @@ class World:
             revision=revision,
             full=full,
             author="ann",
+            **more,
         )
         self.touch()
         return uid
@@ -358,9 +363,9 @@ class World:
         self.deployments.pop(revision, None)
         self.touch()
 
-    def freeze(self, why: str) -> None:
+    def freeze(self, why: str, *, until: datetime | None = None) -> None:
         """Stop steps upward; an empty text lifts it."""
-        self.frozen = why
+        self.frozen, self.frozen_until = why, until
         self.touch()
 
     def restart(self) -> None:
@@ -551,7 +556,7 @@ class World:
             measurement=None,
             humans=tuple(self.humans.values()),
             adopted=self._adopted(),
-            frozen=self.frozen,
+            freezes=(Freeze("a test", self.frozen, until=self.frozen_until),) if self.frozen else (),
             deleting=self.deleting,
             has_finalizer=self.finalizer,
             told=dict(self._crossed),

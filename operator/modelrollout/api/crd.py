@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel
 
 from modelrollout.api.decision import RolloutDecisionSpec, RolloutDecisionStatus
+from modelrollout.api.freeze import RolloutFreezeSpec
 from modelrollout.api.incident import RolloutIncidentSpec, RolloutIncidentStatus
 from modelrollout.api.meta import EXTERNAL, GROUP, VERSION, rule
 from modelrollout.api.rollout import ModelRolloutSpec
@@ -87,7 +88,16 @@ def _validate_times(node: Any) -> None:
             _validate_times(value)
 
 
-def _crd(kind: str, plural: str, short: str, spec: Any, status: Any, columns: list[dict[str, Any]]) -> dict[str, Any]:
+def _crd(
+    kind: str,
+    plural: str,
+    short: str,
+    spec: Any,
+    status: Any | None,
+    columns: list[dict[str, Any]],
+    scope: str = "Namespaced",
+) -> dict[str, Any]:
+    """One CRD; without ``status`` the kind has none."""
     root_rules = [
         rule(
             "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",
@@ -111,13 +121,13 @@ def _crd(kind: str, plural: str, short: str, spec: Any, status: Any, columns: li
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": status,
-        },
+        }
+        | ({} if status is None else {"status": status}),
     }
     if kind == "ModelRollout":
         schema["x-kubernetes-validations"] = root_rules
         # Whoever waits for the object by kstatus must not take one that no operator has seen yet for a finished one.
-        status["default"] = {"observedGeneration": -1}
+        schema["properties"]["status"]["default"] = {"observedGeneration": -1}
     _validate_times(schema)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -133,13 +143,13 @@ def _crd(kind: str, plural: str, short: str, spec: Any, status: Any, columns: li
                 "shortNames": [short],
                 "categories": ["all", "modelrollout-io"] if kind == "ModelRollout" else ["modelrollout-io"],
             },
-            "scope": "Namespaced",
+            "scope": scope,
             "versions": [
                 {
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    **({} if status is None else {"subresources": {"status": {}}}),
                     "additionalPrinterColumns": columns,
                     "schema": {"openAPIV3Schema": schema},
                 }
@@ -204,7 +214,27 @@ def crds() -> dict[str, dict[str, Any]]:
             _column("MESSAGE", ".spec.message", wide=True),
         ],
     )
-    return {"modelrollouts.yaml": rollout, "rolloutdecisions.yaml": decision, "rolloutincidents.yaml": incident}
+    freeze = _crd(
+        "RolloutFreeze",
+        "rolloutfreezes",
+        "mrf",
+        structural(RolloutFreezeSpec),
+        None,
+        [
+            _column("REASON", ".spec.reason"),
+            _column("UNTIL", ".spec.until"),
+            _column("NAMESPACES", ".spec.namespaces"),
+            _column("AUTHOR", ".spec.author"),
+            _column("AGE", ".metadata.creationTimestamp", "date"),
+        ],
+        scope="Cluster",
+    )
+    return {
+        "modelrollouts.yaml": rollout,
+        "rolloutdecisions.yaml": decision,
+        "rolloutfreezes.yaml": freeze,
+        "rolloutincidents.yaml": incident,
+    }
 
 
 def main(directory: Path) -> None:

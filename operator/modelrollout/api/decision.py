@@ -39,6 +39,22 @@ class RolloutDecisionSpec(ApiModel):
                     "full is for action: promote; leave it out",
                     field_path=".full",
                 ),
+                rule(
+                    "!has(self.overrideFreeze) || !self.overrideFreeze || self.action == 'promote'",
+                    "overrideFreeze is for action: promote; leave it out",
+                    field_path=".overrideFreeze",
+                ),
+                rule(
+                    "!has(self.acceptBreached) || (self.action == 'promote' && has(self.full) && self.full)",
+                    "acceptBreached is for action: promote with full: true; add full, or leave it out",
+                    field_path=".acceptBreached",
+                ),
+                rule(
+                    "!((has(self.overrideFreeze) && self.overrideFreeze) || has(self.acceptBreached)) || "
+                    "(has(self.comment) && self.comment.matches('[^ ]'))",
+                    "who overrules a freeze or a breached gate must say why, for the record: give a comment",
+                    field_path=".comment",
+                ),
             ]
         }
     )
@@ -71,6 +87,17 @@ class RolloutDecisionSpec(ApiModel):
     where to go back to (`external` for what was adopted); the previous one when absent."""
     full: bool = False
     """With `promote`: skip every step that is left."""
+    override_freeze: bool = False
+    """With `promote`: also over a freeze and outside `advanceOnly`. It is recorded, and needs a comment."""
+    accept_breached: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=32)]],
+            Field(min_length=1, max_length=20),
+        ]
+        | None
+    ) = None
+    """With `promote` and `full`: names of gates whose breach neither holds nor rolls back this candidate. Other gates
+    and a catastrophe still act. It is recorded, and needs a comment."""
     author: str = Field(default="", max_length=256)
     """Who says it."""
     comment: str = Field(default="", max_length=1024)

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     PAUSED_BY_DECISION = "PausedByDecision"
     PAUSED_BY_OUTSIDE_EDIT = "PausedByOutsideEdit"
     FROZEN = "Frozen"
+    OUTSIDE_WINDOW = "OutsideWindow"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     CANDIDATE_NOT_MEASURED = "CandidateNotMeasured"
     SPLIT_MISMATCH = "SplitMismatch"

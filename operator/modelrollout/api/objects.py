@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from modelrollout.api.decision import RolloutDecisionSpec
+from modelrollout.api.freeze import RolloutFreezeSpec
 from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.api.status import ModelRolloutStatus
 
-__all__ = ["Decided", "Rollout", "parse_time", "read_status"]
+__all__ = ["Decided", "Frozen", "Rollout", "parse_time", "read_status"]
 
 
 def parse_time(text: str) -> datetime:
@@ -124,3 +125,33 @@ class Decided:
             created=parse_time(metadata["creationTimestamp"]),
             spec=RolloutDecisionSpec.model_validate(body["spec"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A RolloutFreeze."""
+
+    name: str
+    reason: str
+    author: str = ""
+    until: datetime | None = None
+    namespaces: frozenset[str] | None = None
+    """None: everywhere."""
+
+    @classmethod
+    def parse(cls, body: dict[str, Any]) -> Frozen:
+        """From the object. A freeze that cannot be read holds everywhere and without end: who stopped the line must
+        not find it moving because of a slip of the pen."""
+        name = str(body["metadata"]["name"])
+        try:
+            spec = RolloutFreezeSpec.model_validate(body["spec"])
+            until = None if spec.until is None else parse_time(spec.until)
+        except (ValueError, KeyError) as error:
+            return cls(name, f"it cannot be read ({' '.join(str(error).split())[:200]})")
+        return cls(
+            name, spec.reason, spec.author, until, None if spec.namespaces is None else frozenset(spec.namespaces)
+        )
+
+    def holds_in(self, namespace: str) -> bool:
+        """Whether it is meant for a namespace."""
+        return self.namespaces is None or namespace in self.namespaces

@@ -53,8 +53,9 @@ def render() -> str:
         names = crd["spec"]["names"]
         lines += [f"## {names['kind']}", "", f"Short name `{names['shortNames'][0]}`.", "", "### spec", ""]
         lines += _table(properties["spec"])
-        lines += ["### status", ""]
-        lines += _table(properties["status"])
+        if "status" in properties:
+            lines += ["### status", ""]
+            lines += _table(properties["status"])
     lines += ["## Words", ""]
     for enum in (Phase, Verdict, Reason):
         words = ", ".join(f"`{word}`" for word in enum)

@@ -16,6 +16,7 @@ from modelrollout.api.fields import SHOWN, Duration, Percent, Risk, RoleName, So
 from modelrollout.api.gate import Gate
 from modelrollout.api.meta import ApiModel, rule
 from modelrollout.api.notifications import Notification
+from modelrollout.api.window import Window
 
 __all__ = [
     "Adopt",
@@ -498,6 +499,9 @@ class ModelRolloutSpec(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     """Who is told, besides those whom the operator tells of every rollout."""
+    advance_only: Window | None = None
+    """Steps go up only in this window; everything else, above all a rollback, happens at any time. The hold counts
+    outside it too."""
     deletion_policy: DeletionPolicy = DeletionPolicy.ORPHAN
     """`Orphan`: deleting the ModelRollout leaves the stable revision serving. `Delete`: everything goes with it."""
 

@@ -25,6 +25,7 @@ __all__ = [
     "LimitChange",
     "ModelRolloutStatus",
     "Notice",
+    "Override",
     "Pause",
     "Pinned",
     "PreflightCheck",
@@ -108,6 +109,8 @@ class StepStatus(ApiModel):
     """A human ended this step."""
     role: str = Field(default="", max_length=40)
     """In an approval: the role in which people must speak; empty in a step with a weight."""
+    overridden: bool = False
+    """What a human began goes on over a freeze and outside the window, until the weight is in effect."""
 
 
 class GateStatus(ApiModel):
@@ -225,6 +228,28 @@ class Pause(ApiModel):
     """Who, and the comment."""
 
 
+class Override(ApiModel):
+    """A human went on over a freeze or outside the window, or accepted gates that are breached: on record with the
+    release."""
+
+    at: Time
+    """When."""
+    by: str = Field(default="", max_length=256)
+    """Who."""
+    comment: str = Field(default="", max_length=256)
+    """Why."""
+    over: str = Field(default="", max_length=256)
+    """The freeze or the closed window."""
+    gates: list[Annotated[str, Field(max_length=32)]] = Field(default_factory=list, max_length=20)
+    """The gates that neither hold nor roll back this candidate any more."""
+
+    def in_words(self) -> str:
+        """As one sentence."""
+        accepted = f"accepted {', '.join(self.gates)}" if self.gates else ""
+        went_on = f"went on over {self.over}" if self.over else ""
+        return f'{self.by or "someone"} {" and ".join(filter(None, (accepted, went_on)))} ("{self.comment}")'
+
+
 class Failed(ApiModel):
     """The revision that was rolled back; it is not tried again until another one is named or someone says retry."""
 
@@ -294,6 +319,8 @@ class HistoryEntry(ApiModel):
     """When it ended."""
     weight: int = 0
     """The highest weight that it reached."""
+    overrides: list[Annotated[str, Field(max_length=256)]] = Field(default_factory=list, max_length=4)
+    """Who overruled what in it, the newest first."""
 
 
 class Notice(ApiModel):
@@ -389,6 +416,8 @@ class ModelRolloutStatus(ApiModel):
     """Limits that were loosened during this rollout, the newest first."""
     observed: Message = ""
     """With `mode: observe`: what would have been done, when and because of which gate."""
+    overrides: list[Override] = Field(default_factory=list, max_length=8)
+    """What humans overruled for this candidate, the newest first."""
     replaced_pod: str = Field(default="", max_length=253)
     """The candidate's pod that alone carried a breach and was replaced; it happens once in a rollout."""
     pods_missing_since: Time | None = None
@@ -425,3 +454,8 @@ class ModelRolloutStatus(ApiModel):
     """What people are being told, and what is still so."""
     history: list[HistoryEntry] = Field(default_factory=list, max_length=10)
     """Past rollouts, the newest first."""
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """Names of the gates that humans accepted for this candidate: their breach does nothing."""
+        return frozenset(name for override in self.overrides for name in override.gates)

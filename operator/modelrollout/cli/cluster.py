@@ -22,7 +22,7 @@ from modelrollout.cli.errors import CliError, UnreachableError
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, ApiException
 
-__all__ = ["DECISIONS", "DEPLOYMENTS", "ROLLOUTS", "Cluster", "Connection", "Resource"]
+__all__ = ["DECISIONS", "DEPLOYMENTS", "FREEZES", "ROLLOUTS", "Cluster", "Connection", "Resource"]
 
 _CONNECT_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 30.0
@@ -44,6 +44,7 @@ class Resource(NamedTuple):
 
 ROLLOUTS: Final = Resource(GROUP, VERSION, "modelrollouts")
 DECISIONS: Final = Resource(GROUP, VERSION, "rolloutdecisions")
+FREEZES: Final = Resource(GROUP, VERSION, "rolloutfreezes")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments")
 
 
@@ -152,6 +153,17 @@ class Cluster:
                 *DECISIONS[:2], self.namespace, DECISIONS.plural, body, _request_timeout=_timeouts()
             )
         return dict(made)
+
+    def create_in_cluster(self, resource: Resource, body: dict[str, Any]) -> dict[str, Any]:
+        """Write an object that belongs to no namespace."""
+        with self._understood(f"create {resource.plural}", resource):
+            made: Any = self._objects.create_cluster_custom_object(*resource, body, _request_timeout=_timeouts())
+        return dict(made)
+
+    def delete_in_cluster(self, resource: Resource, name: str) -> None:
+        """Delete an object that belongs to no namespace."""
+        with self._understood(f"delete {resource.plural}", resource):
+            self._objects.delete_cluster_custom_object(*resource, name, _request_timeout=_timeouts())
 
     def whoami(self) -> str:
         """The user name by which the API server knows this person; empty when it does not tell."""

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from rich.console import Console, RenderableType
 
 from modelrollout.api.enums import Action
 from modelrollout.api.grammar import parse_duration
-from modelrollout.cli import decisions, follow, init, lab, lint, tables, view, web
+from modelrollout.cli import decisions, follow, freezes, init, lab, lint, tables, view, web
 from modelrollout.cli.cluster import ROLLOUTS, Cluster, Connection
 from modelrollout.cli.errors import FAILED, USAGE, CliError
 from modelrollout.screen.verbs import DOES, Said, manifest, plain_command
@@ -170,9 +171,7 @@ def _decide(name: str, said: Said, to: Connection, *, no_wait: bool) -> int:
     rollout = view.read(body, [], datetime.now(UTC)).rollout
     if said.revision:
         deployments = cluster.deployments(name) or []
-        said = Said(
-            said.action, said.comment, said.full, decisions.resolve_revision(rollout, deployments, said.revision)
-        )
+        said = replace(said, revision=decisions.resolve_revision(rollout, deployments, said.revision))
     decision = manifest(rollout, said, cluster.whoami())
     click.echo(f"# the same with kubectl alone:\n{plain_command(decision, to.flags())}\n")
     created = cluster.create_decision(decision)
@@ -217,12 +216,33 @@ _verb(Action.RETRY)
 @cli.command()
 @_name
 @click.option("--full", is_flag=True, help="Skip every step that is left.")
+@click.option("--override-freeze", is_flag=True, help="Over a freeze and outside the window too; needs a comment.")
+@click.option(
+    "--accept-breached",
+    "accepted",
+    multiple=True,
+    metavar="GATE",
+    help="With --full: this gate's breach does nothing any more; may be given again; needs a comment.",
+)
 @_comment
 @_no_wait
 @_connected
-def promote(name: str, full: bool, comment: str, no_wait: bool, to: Connection) -> int:
+def promote(
+    name: str,
+    full: bool,
+    override_freeze: bool,
+    accepted: tuple[str, ...],
+    comment: str,
+    no_wait: bool,
+    to: Connection,
+) -> int:
     """End the current step now and go to the next one."""
-    return _decide(name, Said(Action.PROMOTE, comment, full=full), to, no_wait=no_wait)
+    if (override_freeze or accepted) and not comment.strip():
+        raise click.UsageError("who overrules a freeze or a breached gate says why: give -m WHY")
+    if accepted and not full:
+        raise click.UsageError("--accept-breached is for --full: add --full, or leave it out")
+    said = Said(Action.PROMOTE, comment, full=full, override_freeze=override_freeze, accept_breached=tuple(accepted))
+    return _decide(name, said, to, no_wait=no_wait)
 
 
 @cli.command()
@@ -238,6 +258,7 @@ def undo(name: str, revision: str, comment: str, no_wait: bool, to: Connection) 
 
 lab.register(cli, _connected)
 web.register(cli, _connected)
+freezes.register(cli, _connected)
 lint.register(cli)
 init.register(cli, _connected)
 

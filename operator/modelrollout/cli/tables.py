@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from modelrollout.api.objects import parse_time
+from modelrollout.api.objects import Frozen, parse_time
 from modelrollout.cli import show
 from modelrollout.screen import units
 from modelrollout.screen.rows import list_row
 from modelrollout.screen.snapshot import Snapshot
 
-__all__ = ["history", "rollouts"]
+__all__ = ["freezes", "history", "rollouts"]
 
 
 def rollouts(bodies: list[dict[str, Any]], now: datetime, *, everywhere: bool) -> RenderableType:
@@ -65,3 +66,15 @@ def history(seen: Snapshot, decisions: list[dict[str, Any]]) -> RenderableType:
         )
     parts: list[RenderableType] = [past if seen.rollout.status.history else Text("no rollout has ended yet")]
     return Group(*parts, *((Text(), said) if decisions else ()))
+
+
+def freezes(found: Sequence[tuple[Frozen, datetime]], now: datetime) -> RenderableType:
+    """What stops the line; each with the time at which it was made."""
+    table = show.plain_table("NAME", "NAMESPACES", "UNTIL", "AUTHOR", "AGE", "REASON")
+    for one, made in sorted(found, key=lambda pair: pair[1], reverse=True):
+        until = "lifted" if one.until is None else f"{one.until:%Y-%m-%d %H:%M} UTC"
+        if one.until is not None and one.until <= now:
+            until = f"over since {until}"
+        where = "all" if one.namespaces is None else ", ".join(sorted(one.namespaces))
+        table.add_row(one.name, where, until, one.author or "–", units.age(made, now), one.reason)
+    return table

@@ -7,9 +7,10 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from modelrollout.api.meta import LABEL_FREEZE, LABEL_NAME
+from modelrollout.api.meta import LABEL_NAME
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.controller.freezes import Freezes
 from modelrollout.controller.incidents import Incidents
 from modelrollout.controller.page import Page
 from modelrollout.controller.queue import WorkQueue
@@ -20,7 +21,6 @@ from modelrollout.kube.client import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     HTTP_ROUTES,
-    NAMESPACES,
     PODS,
     Kube,
 )
@@ -59,9 +59,9 @@ class Application:
             for resource in (DEPLOYMENTS, PODS, ENDPOINT_SLICES)
         )
         routes = Reflector(kube, HTTP_ROUTES, self._route_changed, namespace=settings.namespace)
-        frozen = Reflector(kube, NAMESPACES, self._freeze_changed, selector=f"{LABEL_FREEZE}=true")
+        self._freezes = Freezes(kube, self._freeze_changed)
         self._page = Page(settings.web, kube, self.store, deployments) if settings.web else None
-        self._reflectors = (deployments, pods, slices, routes, frozen)
+        self._reflectors = (deployments, pods, slices, routes, self._freezes.labelled)
         self._http = Http()
         directory = Directory(settings.receivers, kube, self._http, settings.notify_hosts)
         incidents = Incidents(kube, settings.links)
@@ -73,7 +73,7 @@ class Application:
             AdoptedWorkload(kube),
             TRAFFIC_PROVIDERS["gatewayAPI"](kube, routes),
             self._metrics,
-            frozen,
+            self._freezes,
             self._outbox,
             incidents,
             metrics_delay=settings.metrics_delay,
@@ -84,13 +84,14 @@ class Application:
 
     async def start(self) -> None:
         """Fill the copies, then begin to work: a half-filled copy would look like missing objects."""
-        for reflector in self._reflectors:
+        for reflector in (*self._reflectors, self._freezes.objects):
             self._spawn(reflector.run())
         self._spawn(self._work_when_synced())
 
     async def _work_when_synced(self) -> None:
         for reflector in self._reflectors:
             await reflector.synced.wait()
+        await self._freezes.objects.tried.wait()  # without them nothing goes up, but everything else does
         _log.info("the copies are filled; working")
         if self._page is not None:
             self._spawn(self._page.run())
@@ -135,6 +136,6 @@ class Application:
             if route.get("name", key[1]) == name:
                 self.queue.add(key, urgent=True)
 
-    def _freeze_changed(self, body: dict[str, Any]) -> None:
-        for key in self.store.keys(body["metadata"]["name"]):
+    def _freeze_changed(self, namespace: str | None) -> None:
+        for key in self.store.keys(namespace):
             self.queue.add(key)

@@ -23,6 +23,7 @@ from modelrollout.api.objects import Rollout, read_status
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller import events
 from modelrollout.controller.actions import Actions, RolloutGoneError
+from modelrollout.controller.freezes import Freezes
 from modelrollout.controller.incidents import Incidents
 from modelrollout.controller.reports import reports_of
 from modelrollout.controller.store import Store
@@ -34,7 +35,6 @@ from modelrollout.engine.report import matters, unreadable
 from modelrollout.engine.revision import child_name, revision_hash
 from modelrollout.gates.evidence import Interval
 from modelrollout.kube.client import ROLLOUTS, ConflictError, Kube, KubeError
-from modelrollout.kube.reflector import Reflector
 from modelrollout.metrics.base import Arm, MetricsProvider
 from modelrollout.notify.outbox import Outbox
 from modelrollout.traffic.base import TrafficProvider
@@ -86,7 +86,7 @@ class Reconciler:
         adopted: AdoptedWorkload,
         traffic: TrafficProvider,
         metrics: MetricsProvider,
-        frozen: Reflector,
+        freezes: Freezes,
         outbox: Outbox,
         incidents: Incidents,
         *,
@@ -100,7 +100,7 @@ class Reconciler:
         self._adopted = adopted
         self._traffic = traffic
         self._metrics = metrics
-        self._frozen = frozen
+        self._freezes = freezes
         self._delay = metrics_delay
         self._wake = wake
         self._heard = heard
@@ -189,7 +189,7 @@ class Reconciler:
             humans=tuple(self._humans(rollout)),
             edited_by=rollout.edited_by,
             adopted=adopted.adopted if adopted is not None else None,
-            frozen=self._freeze(rollout.namespace),
+            freezes=self._freezes.of(rollout.namespace),
             deleting=rollout.deleting,
             has_finalizer=FINALIZER in rollout.finalizers,
             told=self._outbox.told(rollout.key),
@@ -229,16 +229,11 @@ class Reconciler:
                 full=decided.spec.full,
                 author=decided.spec.author,
                 comment=decided.spec.comment,
+                override_freeze=decided.spec.override_freeze,
+                accept_breached=tuple(decided.spec.accept_breached or ()),
             )
             for decided in self._store.decisions(rollout.key)
         ]
-
-    def _freeze(self, namespace: str) -> str:
-        held = self._frozen.get("", namespace)
-        if held is None:
-            return ""
-        why = (held["metadata"].get("annotations") or {}).get("modelrollout.io/freeze-reason", "")
-        return f"namespace {namespace} is labelled modelrollout.io/freeze=true{': ' + why if why else ''}"
 
     def _take_measurement(self, rollout: Rollout, seen: Input) -> Measurement | None:
         """The measurement that has come in, if it was planned for this very state."""

@@ -63,9 +63,9 @@ class Store:
         """Every ModelRollout."""
         return list(self._rollouts)
 
-    def keys(self, namespace: str) -> list[Key]:
-        """Every ModelRollout of a namespace."""
-        return [key for key in self._rollouts if key[0] == namespace]
+    def keys(self, namespace: str | None) -> list[Key]:
+        """Every ModelRollout of a namespace; of all of them for None."""
+        return [key for key in self._rollouts if namespace in (None, key[0])]
 
     def live(self, key: Key, uid: str) -> ModelRolloutStatus | None:
         """The status that the last decision about this very object left."""

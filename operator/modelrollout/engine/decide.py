@@ -7,7 +7,7 @@ It reads like a table of contents. Each line below is a rule in a module of this
     evidence   what the metrics say
     humans     what people said
     progress   the way of the candidate: it begins, is guarded (guards), takes its steps (steps), and is promoted
-               (promotion); raising says what it takes for weight to go up
+               (promotion); raising says what it takes for weight to go up, windows when it may
     rollback   back to stable: breach, failure, abort, revert
     capacity   pods for each revision, and what may go
     adoption   what served before the first revision of ours
@@ -33,6 +33,7 @@ from modelrollout.engine import (
     report,
     rollback,
     routing,
+    windows,
 )
 from modelrollout.engine.draft import Draft, forget_times_to_come
 from modelrollout.engine.evidence import follow_gate_edits, note_split, take_evidence
@@ -94,6 +95,10 @@ def _stalled(d: Draft, target: str) -> bool:
     if d.input.target.template_error and target == d.input.target.revision and known is None:
         message = f"the API server refuses the pod template: {d.input.target.template_error}"
         d.say(Phase.STALLED, Reason.INVALID_TEMPLATE, message, "correct spec.workload.template and apply again")
+        return True
+    wrong = windows.unknown_zone(d.input.spec.advance_only)
+    if wrong and (known is None or known.promoted_at is None):
+        d.say(Phase.STALLED, Reason.INVALID_SPEC, wrong, "correct spec.advanceOnly.timeZone")
         return True
     missing = adoption.problem(d)
     if missing:

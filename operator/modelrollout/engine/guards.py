@@ -91,14 +91,18 @@ def gate_breached(d: Draft) -> bool:
 
 
 def _breached(d: Draft) -> list[tuple[GateStatus, Gate]]:
-    """Gates that are broken by the candidate alone; while the split is off, relative ones say nothing."""
+    """Gates that are broken by the candidate alone, and that no human accepted; while the split is off, relative ones
+    say nothing."""
     mismatch = bool(split_is_off(d))
-    relative = relative_gates(d)
+    relative, accepted = relative_gates(d), d.status.accepted
     said = {gate.name: gate for gate in d.input.spec.gates}
     return [
         (gate, said[gate.name])
         for gate in d.status.gates
-        if gate.verdict is Verdict.BREACHED and not gate.shared and not (mismatch and gate.name in relative)
+        if gate.verdict is Verdict.BREACHED
+        and not gate.shared
+        and gate.name not in accepted
+        and not (mismatch and gate.name in relative)
     ]
 
 

@@ -6,9 +6,11 @@ verb     when                                                        effect
 pause    a candidate is on its way                                   steps up stop; gates go on
 resume   paused (not by spec), or the route is contested             steps go on
 abort    a candidate is on its way, and there is a stable revision   all traffic back; not tried again
-promote  a step is being held, not frozen, not blind                 this step ends now
-         with ``full``                                               every step ends now
-undo     an earlier promoted revision is kept (or one is on trial)   it serves until spec names another
+promote  a step is being held, not frozen, in the window, not blind  this step ends now
+         with ``full``, also blind                                   every step ends now
+         with ``override_freeze``, also frozen or out of the window  as above, on record
+         with ``accept_breached``, also breached                     these gates act no more, on record
+undo     one is on trial, or the one before the promoted is kept     it serves until spec names another
 retry    the revision in spec was rolled back                        it begins anew
 =======  ==========================================================  =================================
 """
@@ -20,12 +22,14 @@ from typing import Final
 
 from modelrollout.api.decision import DecisionState
 from modelrollout.api.enums import Action, Phase, Reason
-from modelrollout.api.status import Blind, Pause, Pinned
-from modelrollout.engine import approvals, contest, identity, preflight, rollback
+from modelrollout.api.status import Blind, Override, Pause, Pinned
+from modelrollout.engine import approvals, contest, identity, preflight, raising, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Answer, Human
 
 __all__ = ["listen"]
+
+_MOST_OVERRIDES: Final = 8
 
 
 class _RefusedError(Exception):
@@ -82,7 +86,7 @@ def _pause(d: Draft, human: Human) -> str:
     step = d.status.step
     d.set(
         paused=Pause(reason=Reason.PAUSED_BY_DECISION, at=d.now, message=message[:1024]),
-        step=step.model_copy(update={"skipped": False}) if step is not None else None,
+        step=step.model_copy(update={"skipped": False, "overridden": False}) if step is not None else None,
     )
     return f"version {version} stays at {d.status.weight} %"
 
@@ -120,21 +124,52 @@ def _promote(d: Draft, human: Human) -> str:
     ahead = [one.title for one in d.input.spec.steps[step.number :] if one.approval]
     if human.full and ahead:
         raise _RefusedError(f"step {ahead[0]} is still ahead, and only an approval ends it: promote without full")
-    if d.input.frozen:
-        raise _RefusedError(f"steps up are frozen ({d.input.frozen})")
+    closed = raising.closed(d)
+    if closed and not human.override_freeze:
+        raise _RefusedError(f"{closed}; to go on all the same: promote --override-freeze -m WHY")
     if contest.is_on(d):
         raise _RefusedError("someone else keeps writing the route's weights; stop that, then resume")
     blind = d.status.blind is not None and not (d.status.weight == 0 and _is_wrong(d.status.blind))
     if blind and not human.full:
         raise _RefusedError("there are no metrics to judge by; promote with full to go on all the same")
     paused = d.status.paused if d.status.paused and d.status.paused.reason is Reason.PAUSED_BY_SPEC else None
-    held = preflight.holds(d)
-    if held and not human.full:
-        d.set(preflight_overruled=True, paused=paused)
-        return f"version {version} begins with step {step.name} although: {held}"
-    phase = Phase.PROMOTING if human.full else Phase.PROGRESSING
-    d.set(step=step.model_copy(update={"skipped": True}), paused=paused, phase=phase)
-    return f"version {version} skips every step that is left" if human.full else f"step {step.name} of {version} ends"
+    full, held = human.full or d.status.phase is Phase.PROMOTING, preflight.holds(d)
+    over = _record_override(d, human)
+    step = step.model_copy(update={"overridden": bool(closed)})
+    if d.status.weight == 0 and not full:
+        d.set(preflight_overruled=True, paused=paused, step=step)
+        although = f" although: {held}" if held else ""
+        return f"version {version} begins with step {step.name}{although}{over}"[:1024]
+    step = step.model_copy(update={"skipped": True})
+    d.set(step=step, paused=paused, phase=Phase.PROMOTING if full else Phase.PROGRESSING)
+    did = f"version {version} skips every step that is left" if full else f"step {step.name} of {version} ends"
+    return f"{did}{over}"[:1024]
+
+
+def _record_override(d: Draft, human: Human) -> str:
+    """Keep what a human overrules with the release; what to add to the answer."""
+    gates, over = _accepted(d, human), raising.what_is_closed(d)
+    if not gates and not over:
+        return ""
+    if not human.comment.strip():
+        raise _RefusedError("who overrules a freeze or a breached gate must say why: give a comment (-m)")
+    if len(d.status.overrides) >= _MOST_OVERRIDES:
+        raise _RefusedError(
+            f"{_MOST_OVERRIDES} overrides are on record for this candidate already; name another version"
+        )
+    override = Override(at=d.now, by=human.author[:256], comment=human.comment[:256], over=over[:256], gates=gates)
+    d.set(overrides=[override, *d.status.overrides])
+    return f"; {override.in_words()}"
+
+
+def _accepted(d: Draft, human: Human) -> list[str]:
+    """The gates that are to do nothing any more. They need not be breached yet: who retries a version because its
+    breach is understood names them before they roll it back again."""
+    known = [gate.name for gate in d.input.spec.gates]
+    unknown = [name for name in human.accept_breached if name not in known]
+    if unknown:
+        raise _RefusedError(f"there is no gate {unknown[0]}; spec has: {', '.join(known) or 'none'}")
+    return list(human.accept_breached)
 
 
 def _is_wrong(blind: Blind) -> bool:
@@ -143,13 +178,12 @@ def _is_wrong(blind: Blind) -> bool:
 
 
 def _undo(d: Draft, human: Human) -> str:
-    revision = human.revision
     kept = [view.revision for view in identity.ways_back(d)]
+    revision = human.revision or _the_one_before(d, kept)
     if not revision:
-        revision = d.stable if d.candidate and d.stable else next(iter(kept), "")
-    if not revision or (revision not in kept and revision != d.stable):
-        known = ", ".join(kept) or "none"
-        raise _RefusedError(f"revision {revision or '(previous)'} is not kept; kept are: {known}")
+        raise _RefusedError("no earlier revision is kept to go back to")
+    if revision not in kept and revision != d.stable:
+        raise _RefusedError(f"revision {revision} is not kept; kept are: {', '.join(kept) or 'none'}")
     if revision == d.stable and not d.candidate:
         raise _RefusedError(f"revision {revision} serves already")
     pinned = (
@@ -159,6 +193,20 @@ def _undo(d: Draft, human: Human) -> str:
     d.set(pinned=pinned, failed=None if failed is not None and failed.revision == revision else failed)
     d.decision = human.uid
     return f"back to revision {revision}, until spec names another version"
+
+
+def _the_one_before(d: Draft, kept: list[str]) -> str:
+    """What "back" means to a person who names no revision: from a candidate to stable, from a promotion to the one
+    before. Whoever is back already, by an undo or a rollback, must not be led further by saying it once more."""
+    pinned, failed, further = d.status.pinned, d.status.failed, f"to go further back: {d.command('undo')} REVISION"
+    if pinned is not None and pinned.instead_of == d.input.target.revision:
+        raise _RefusedError(f"an undo to revision {pinned.revision} is in force already; {further}")
+    if d.candidate and d.stable:
+        return d.stable
+    if failed is not None and d.stable:
+        version = d.status.stable.version if d.status.stable else ""
+        raise _RefusedError(f"version {failed.version} was rolled back, and version {version} serves; {further}")
+    return next(iter(kept), "")
 
 
 def _retry(d: Draft, human: Human) -> str:

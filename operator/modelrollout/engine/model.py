@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -28,6 +28,7 @@ __all__ = [
     "Decision",
     "Delete",
     "Event",
+    "Freeze",
     "GateMeasurement",
     "Human",
     "Input",
@@ -49,6 +50,9 @@ __all__ = [
     "Target",
     "Told",
 ]
+
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +263,26 @@ class Human:
     full: bool = False
     author: str = ""
     comment: str = ""
+    override_freeze: bool = False
+    accept_breached: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Something that stops steps upward for everybody: a labelled namespace, or a RolloutFreeze."""
+
+    what: str
+    why: str = ""
+    by: str = ""
+    until: datetime | None = None
+    lift: str = ""
+    """What a person types to end it."""
+
+    def __str__(self) -> str:
+        by = f" by {self.by}" if self.by else ""
+        until = f", until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
+        why = f": {self.why}" if self.why else ""
+        return f"{self.what}{by}{until}{why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,14 +316,20 @@ class Input:
     """Who wrote ``spec`` last, as far as the object says: the field manager."""
     adopted: Adopted | None = None
     """What ``spec.adopt`` names. It is none of ``revisions``: nothing that is done to those is done to it."""
-    frozen: str = ""
-    """Why steps upward are stopped for everybody; empty when they are not."""
+    freezes: tuple[Freeze, ...] = ()
+    """What stops steps upward for everybody, also what is over by now."""
     deleting: bool = False
     has_finalizer: bool = False
     told: Mapping[str, Told] = field(default_factory=dict)
     """What became of the notices, by message id, as far as this process knows."""
     recorded: frozenset[str] = frozenset()
     """Incidents that this process knows to be recorded, by name."""
+
+    @property
+    def freeze(self) -> Freeze | None:
+        """The freeze that lasts longest of those that are not over."""
+        lasting = [one for one in self.freezes if one.until is None or one.until > self.now]
+        return max(lasting, key=lambda one: one.until or _NEVER, default=None)
 
 
 @dataclass(frozen=True, slots=True)

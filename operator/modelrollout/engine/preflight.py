@@ -57,7 +57,7 @@ def holds(d: Draft) -> str:
 def sentence(d: Draft) -> tuple[Phase, Reason, str, str] | None:
     """Phase, reason, message and next sentence while the preflight holds; None when something else has to be said:
     a pause, a freeze, an outage."""
-    if d.status.weight > 0 or by_a_human(d) or d.status.paused is not None or d.input.frozen:
+    if d.status.weight > 0 or by_a_human(d) or d.status.paused is not None or d.input.freeze is not None:
         return None
     failed, waiting = _first(d, CheckState.FAILED), _first(d, CheckState.WAITING)
     if failed is not None:

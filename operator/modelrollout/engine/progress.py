@@ -5,12 +5,12 @@ from __future__ import annotations
 from modelrollout.api.enums import Outcome, Phase, Reason
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import Pause, StepStatus
-from modelrollout.engine import identity, preflight, rollback
+from modelrollout.engine import identity, preflight, rollback, windows
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.guards import broken_pods, gate_breached
 from modelrollout.engine.promotion import promote
 from modelrollout.engine.raising import is_fast
-from modelrollout.engine.steps import hold_step, start
+from modelrollout.engine.steps import hold_step, note_serving, start
 
 __all__ = ["begin", "go_on"]
 
@@ -32,6 +32,7 @@ def begin(d: Draft, target: str) -> None:
         spans=[],
         split_off_since=None,
         replaced_pod="",
+        overrides=[],
         observed="",
         preflight=[],
         preflight_overruled=False,
@@ -70,7 +71,10 @@ def go_on(d: Draft) -> None:
     _note_pause_in_spec(d)
     if broken_pods(d) or gate_breached(d):
         return
-    if is_fast(d) or d.status.phase is Phase.PROMOTING:
+    if is_fast(d):
+        promote(d)
+    elif d.status.phase is Phase.PROMOTING:
+        note_serving(d)  # who is promoted before the first look at a weight is judged at it all the same
         promote(d)
     else:
         preflight.look(d)
@@ -79,6 +83,16 @@ def go_on(d: Draft) -> None:
         else:
             hold_step(d)
     d.wake_in(d.interval)
+    _wake_when_it_may_go_up(d)
+
+
+def _wake_when_it_may_go_up(d: Draft) -> None:
+    """At the end of a freeze, and when the window opens."""
+    freeze, window = d.input.freeze, d.input.spec.advance_only
+    if freeze is not None and freeze.until is not None:
+        d.wake_in((freeze.until - d.now).total_seconds())
+    if window is not None and not windows.is_open(window, d.now):
+        d.wake_in((windows.next_opening(window, d.now) - d.now).total_seconds())
 
 
 def _note_pause_in_spec(d: Draft) -> None:

@@ -30,7 +30,7 @@ def promote(d: Draft) -> None:
     why = _why_not_promoting(d, fast=fast)
     if why:
         d.say(*held_back(d, why))
-        d.set(phase=Phase.PAUSED if d.status.paused and not d.input.frozen else phase)
+        d.set(phase=Phase.PAUSED if d.status.paused and d.input.freeze is None else phase)
         return
     if not ready_for(d, 100):
         d.set(phase=phase)

@@ -12,13 +12,14 @@ from modelrollout.api.gate import OnBreach
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import Mode, Scaling
 from modelrollout.api.status import Pause
-from modelrollout.engine import adoption, contest
+from modelrollout.engine import adoption, contest, windows
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.gate_tests import is_relative
-from modelrollout.engine.model import RouteState
+from modelrollout.engine.model import Freeze, RouteState
 
 __all__ = [
     "by_a_human",
+    "closed",
     "held_back",
     "in_route",
     "is_fast",
@@ -30,6 +31,7 @@ __all__ = [
     "stopped",
     "version_of",
     "wait_for_route",
+    "what_is_closed",
 ]
 
 
@@ -70,10 +72,31 @@ def by_a_human(d: Draft) -> bool:
     return d.human_raise or begun or (step is not None and step.skipped)
 
 
-def stopped(d: Draft) -> str:
-    """What stops every movement upward, also the last one, of stable's role; empty when nothing does."""
-    if d.input.frozen:
-        return f"frozen: {d.input.frozen}"
+def closed(d: Draft) -> str:
+    """The freeze, or the window that is not open; empty when neither stands in the way."""
+    freeze = d.input.freeze
+    return f"steps up are frozen: {freeze}" if freeze else windows.closed(d.input.spec.advance_only, d.now)
+
+
+def what_is_closed(d: Draft) -> str:
+    """What :func:`closed` speaks of, as who goes on over it has it on record; empty when all is open."""
+    window = d.input.spec.advance_only
+    if d.input.freeze is not None or window is None:
+        return str(d.input.freeze or "")
+    return f"the closed window {windows.in_words(window)}" if windows.closed(window, d.now) else ""
+
+
+def _overridden(d: Draft) -> bool:
+    """Whether a human's recorded override leads this step past a freeze and a closed window."""
+    return d.status.step is not None and d.status.step.overridden
+
+
+def stopped(d: Draft, *, upward: bool = True) -> str:
+    """What stops every movement upward, also the last one, of stable's role; empty when nothing does. Who may be asked
+    for an approval (not ``upward``) is asked at any time."""
+    why = closed(d) if upward and not _overridden(d) else ""
+    if why:
+        return why
     if contest.is_on(d):
         return "the route is contested"
     if by_a_human(d):
@@ -85,10 +108,10 @@ def stopped(d: Draft) -> str:
     return ""
 
 
-def may_raise(d: Draft) -> str:
-    """Why the weight must not go up now; empty when it may. A human's promotion overrules all but a freeze and
-    missing pods."""
-    why = stopped(d)
+def may_raise(d: Draft, *, upward: bool = True) -> str:
+    """Why the weight must not go up now; empty when it may. A human's promotion overrules all but a freeze, a closed
+    window and missing pods."""
+    why = stopped(d, upward=upward)
     if not why and d.input.spec.gates and not d.seeing and not by_a_human(d):
         return "waiting for a fresh look at the metrics"
     return why or ("" if by_a_human(d) else _broken(d))
@@ -96,7 +119,7 @@ def may_raise(d: Draft) -> str:
 
 def _broken(d: Draft) -> str:
     """The gate that would have rolled back, had the split been right: no reason to go up either."""
-    acting = {gate.name for gate in d.input.spec.gates if gate.on_breach is OnBreach.ROLLBACK}
+    acting = {gate.name for gate in d.input.spec.gates if gate.on_breach is OnBreach.ROLLBACK} - d.status.accepted
     broken = [gate for gate in d.status.gates if gate.verdict is Verdict.BREACHED and gate.name in acting]
     if not broken or d.input.spec.mode is Mode.OBSERVE or all(gate.shared for gate in broken):
         return ""
@@ -105,9 +128,10 @@ def _broken(d: Draft) -> str:
 
 def held_back(d: Draft, why: str) -> tuple[Phase, Reason, str, str]:
     """Phase, reason, message and next sentence for a candidate that must not go up."""
-    paused = d.status.paused
-    if d.input.frozen:
-        return Phase.PROGRESSING, Reason.FROZEN, f"steps up are frozen: {d.input.frozen}", "lift the freeze"
+    paused, freeze = d.status.paused, d.input.freeze
+    if freeze is not None:
+        ends = "goes on when it is over" if freeze.until else "goes on when it is lifted"
+        return Phase.PROGRESSING, Reason.FROZEN, closed(d), f"{ends}; {_how_to_end(d, freeze)}"
     if paused is not None:
         return Phase.PAUSED, paused.reason, paused.message, _how_to_resume(d, paused)
     if d.status.blind is not None:
@@ -116,11 +140,22 @@ def held_back(d: Draft, why: str) -> tuple[Phase, Reason, str, str]:
         if d.status.blind.reason is Reason.GATE_MISCONFIGURED:
             following = "correct the gate, or the scraping of the pods"
         return _current_phase(d), d.status.blind.reason, message, following
+    if closed(d):
+        return _current_phase(d), Reason.OUTSIDE_WINDOW, closed(d), f"goes on then; or type: {_how_to_override(d)}"
     return _current_phase(d), Reason.HOLDING, why, "looks again at the next interval"
 
 
 def _current_phase(d: Draft) -> Phase:
     return Phase.STARTING if d.status.step is None or d.status.step.number == 0 else Phase.PROGRESSING
+
+
+def _how_to_end(d: Draft, freeze: Freeze) -> str:
+    lift = f"lift it: {freeze.lift}; " if freeze.lift else ""
+    return f"{lift}or over it: {_how_to_override(d)}"
+
+
+def _how_to_override(d: Draft) -> str:
+    return f"{d.command('promote')} --override-freeze -m WHY"
 
 
 def _how_to_resume(d: Draft, paused: Pause) -> str:

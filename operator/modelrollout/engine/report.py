@@ -50,6 +50,9 @@ def matters(status: ModelRolloutStatus) -> dict[str, Any]:
 
 def summarize(d: Draft) -> None:
     """Fill in what people and machines look at first."""
+    reason = d.status.reason
+    if reason in (Reason.FROZEN, Reason.OUTSIDE_WINDOW) and reason is not d.input.status.reason:
+        d.event(reason, f"{d.status.message}; {d.status.next}")
     if not d.candidate:
         d.set(observed_weight=None)
     d.set(observed_generation=d.input.generation, columns=_columns(d))
@@ -102,7 +105,7 @@ def _kept(before: Condition | None, after: Condition) -> Condition:
 
 def _conditions(d: Draft) -> list[Condition]:
     phase, reason, message = d.status.phase, d.status.reason, d.status.message
-    rejected = phase is Phase.STABLE and reason is Reason.ROUTE_NOT_ACCEPTED
+    rejected = phase is Phase.STABLE and reason in (Reason.ROUTE_NOT_ACCEPTED, Reason.INVALID_SPEC)
     ready = "True" if phase is Phase.STABLE and not rejected else "Unknown" if phase in _MOVING else "False"
     if phase is Phase.ROLLING_BACK and d.status.failed is not None:
         ready = "False"

@@ -13,6 +13,7 @@ from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import judged_anew, requests_seen
 from modelrollout.engine.looking import cut_by_retreat
 from modelrollout.engine.model import RouteState, SetFinalizer
+from modelrollout.engine.windows import unknown_zone
 
 __all__ = [
     "LATCHED",
@@ -54,6 +55,7 @@ def record(d: Draft, outcome: Outcome, reason: Reason, message: str) -> None:
         started_at=candidate.since,
         ended_at=d.now,
         weight=d.status.peak_weight,
+        overrides=[one.in_words()[:256] for one in d.status.overrides][:4],
     )
     d.set(history=[entry, *d.status.history][:10])
 
@@ -189,6 +191,11 @@ def say_stable(d: Draft, reason: Reason, message: str) -> None:
     if pinned is not None:
         text = f"{message}, by an undo; spec names revision {pinned.instead_of}"
         d.say(Phase.ROLLED_BACK, Reason.REVERTED_TO_PREVIOUS, text, "put the version that should serve into spec")
+        return
+    wrong = unknown_zone(d.input.spec.advance_only)
+    if wrong:
+        text = f"{message}, but the next release could not begin: {wrong}"
+        d.say(Phase.STABLE, Reason.INVALID_SPEC, text, "correct spec.advanceOnly.timeZone")
         return
     if d.input.route.state in (RouteState.REJECTED, RouteState.UNUSABLE):
         d.say(Phase.STABLE, Reason.ROUTE_NOT_ACCEPTED, d.input.route.message, "correct the Gateway or spec.traffic")

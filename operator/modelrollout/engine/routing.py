@@ -7,6 +7,7 @@ our own writes from other people's, also after a crash between a write and the s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from modelrollout.api.enums import Phase, Reason
 from modelrollout.api.meta import EXTERNAL
@@ -19,6 +20,7 @@ from modelrollout.engine.model import Marker, RouteState, SetFinalizer, SetWeigh
 
 __all__ = ["note_what_was_applied", "shift"]
 
+_BEGUN_ANEW: Final = {"serving_since": None, "skipped": False, "overridden": False}
 _LOWERED_BY_US = rollback.LATCHED | {Reason.METRICS_UNAVAILABLE, Reason.CANDIDATE_NOT_MEASURED}
 
 
@@ -50,7 +52,7 @@ def _obey(d: Draft, marker: Marker) -> None:
     d.set(
         weight=seen,
         paused=Pause(reason=Reason.PAUSED_BY_OUTSIDE_EDIT, at=d.now, message=message),
-        step=step.model_copy(update={"serving_since": None, "skipped": False}) if step is not None else None,
+        step=step.model_copy(update=_BEGUN_ANEW) if step is not None else None,
         gates=judged_anew(d, seen),
     )
     d.event(Reason.PAUSED_BY_OUTSIDE_EDIT, message, warning=True)

@@ -15,7 +15,7 @@ from modelrollout.api.gate import AdvanceOn, Gate, OnBreach, OnUndecided
 from modelrollout.api.grammar import format_duration
 from modelrollout.api.rollout import Approval, Mode, OnBlind, Step
 from modelrollout.api.status import GateStatus, Pause, StepStatus
-from modelrollout.engine import approvals, contest, preflight, rollback
+from modelrollout.engine import approvals, contest, preflight, rollback, windows
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import PASSING, judged_anew, split_is_off, take_planned_look
 from modelrollout.engine.foresight import first_weight, weight_of
@@ -24,6 +24,7 @@ from modelrollout.engine.looking import floored, renamed, warm_from
 from modelrollout.engine.model import RouteState
 from modelrollout.engine.promotion import promote
 from modelrollout.engine.raising import (
+    closed,
     held_back,
     in_route,
     may_raise,
@@ -35,7 +36,7 @@ from modelrollout.engine.raising import (
     wait_for_route,
 )
 
-__all__ = ["hold_step", "start"]
+__all__ = ["hold_step", "note_serving", "start"]
 
 
 _SOON_SECONDS: Final = 900.0
@@ -54,8 +55,8 @@ def start(d: Draft) -> None:
     hold_step(d)
 
 
-def _enter(d: Draft, number: int) -> None:
-    """Enter a step; its weight follows when the pods can carry it."""
+def _enter(d: Draft, number: int, *, overridden: bool = False) -> None:
+    """Enter a step; its weight follows when the pods can carry it, over a freeze too if a human said so."""
     step = d.input.spec.steps[number - 1]
     weight = weight_of(d.input.spec, step)
     entered = StepStatus(
@@ -65,6 +66,7 @@ def _enter(d: Draft, number: int) -> None:
         weight=weight,
         since=d.now,
         hold_seconds=_hold_of(d, step),
+        overridden=overridden,
     )
     if step.approval is not None:
         d.set(step=_keeping_on(d, entered, step.approval), phase=Phase.AWAITING_APPROVAL)
@@ -93,9 +95,9 @@ def hold_step(d: Draft) -> None:
     assert step is not None
     if d.status.weight < step.weight and not _raise_to(d, step.weight):
         if d.status.weight > 0:
-            _note_serving(d)  # lowered from outside: what it has left goes on being judged
+            note_serving(d)  # lowered from outside: what it has left goes on being judged
         return
-    in_effect = _note_serving(d)
+    in_effect = note_serving(d)
     step = d.status.step
     assert step is not None
     if step.serving_since is None and step.weight > 0:
@@ -113,14 +115,14 @@ def hold_step(d: Draft) -> None:
         _hold(d, waiting)
 
 
-def _note_serving(d: Draft) -> bool:
+def note_serving(d: Draft) -> bool:
     """Whether the weight is in effect; the first time it is, the step begins to be judged."""
     step = d.status.step
     observed = d.input.route.weights.get(d.candidate)
     in_effect = observed == d.status.weight and d.input.route.state is RouteState.ACCEPTED
     if step is not None and step.serving_since is None and in_effect and d.status.weight > 0:
-        step = step.model_copy(update={"serving_since": d.now, "credited_at": d.now})
-        d.set(preflight_overruled=False, step=step)
+        told = {"serving_since": d.now, "credited_at": d.now, "overridden": step.overridden and step.skipped}
+        d.set(preflight_overruled=False, step=step.model_copy(update=told))
         d.set(evaluated_at=d.status.evaluated_at or floored(d.now, timedelta(seconds=max(1.0, d.interval))))
     return in_effect
 
@@ -189,7 +191,7 @@ def _why_not_counting(d: Draft, in_effect: bool) -> tuple[Reason, str] | None:
     off = split_is_off(d)
     if off:
         return Reason.SPLIT_MISMATCH, off
-    shared = [gate for gate in d.status.gates if gate.shared]
+    shared = [gate for gate in d.status.gates if gate.shared and gate.name not in d.status.accepted]
     if shared and not _step_back(d, shared[0]):
         return Reason.SHARED_DEGRADATION, f"{shared[0].name} is beyond its limit in both revisions: {shared[0].message}"
     return None
@@ -237,10 +239,11 @@ def _credit(d: Draft, *, counting: bool) -> None:
     step = d.status.step
     assert step is not None
     paused = d.status.paused is not None or d.status.blind is not None
-    stopped = paused or bool(d.input.frozen) or contest.is_on(d)
+    stopped = paused or d.input.freeze is not None or contest.is_on(d)
     gained = min(d.since(step.credited_at), 2.0 * d.interval) if counting and not stopped else 0.0
     held = step.held_seconds + gained
-    beyond = step.extended_seconds + (gained if step.held_seconds >= step.hold_seconds else 0.0)
+    waits_for_gates = step.held_seconds >= step.hold_seconds and not closed(d)
+    beyond = step.extended_seconds + (gained if waits_for_gates else 0.0)
     told = {"held_seconds": round(held, 3), "extended_seconds": round(beyond, 3), "credited_at": d.now}
     d.set(step=step.model_copy(update=told))
 
@@ -259,7 +262,8 @@ def _hold(d: Draft, waiting: tuple[Reason, str] | None) -> None:
     """Say what is being waited for, or go on."""
     step = d.status.step
     assert step is not None
-    if d.input.frozen or d.status.paused is not None or d.status.blind is not None or contest.is_on(d):
+    paused = d.status.paused is not None or d.status.blind is not None
+    if d.input.freeze is not None or paused or contest.is_on(d):
         if not _retreat_if_asked(d):
             d.say(*held_back(d, ""))
         return
@@ -282,7 +286,7 @@ def _end_hold(d: Draft) -> None:
     step = d.status.step
     assert step is not None
     if undecided is None:
-        d.set(step=step.model_copy(update={"done": True}))
+        d.set(step=step.model_copy(update={"done": step.done or not closed(d)}))
         _next_step(d)
         return
     gate, why = undecided
@@ -308,7 +312,7 @@ def _undecided(d: Draft) -> tuple[Gate, str] | None:
     known = {gate.name: gate for gate in d.status.gates}
     silent = relative_gates(d) if d.status.weight == 100 else set()
     for gate in d.input.spec.gates:
-        if gate.name in silent or not gate.required:
+        if gate.name in silent | d.status.accepted or not gate.required:
             continue
         why = _why_undecided(gate, known.get(gate.name), step)
         over = gate.max_hold is not None and step.extended_seconds >= d.seconds(gate.max_hold)
@@ -344,7 +348,9 @@ def _what_comes(d: Draft, step: StepStatus) -> str:
         after = d.input.spec.steps[step.number]
         approval = after.approval
         what = f"approval by role {approval.role}" if approval else f"weight {weight_of(d.input.spec, after)} %"
-    return f"{what} in {_left(step)} if the gates hold"
+    over = d.now + timedelta(seconds=step.hold_seconds - step.held_seconds)
+    shut = windows.closed(d.input.spec.advance_only, over)
+    return f"{what} if the gates hold; {shut}" if shut else f"{what} in {_left(step)} if the gates hold"
 
 
 def _retreat_if_asked(d: Draft) -> bool:
@@ -383,12 +389,16 @@ def _next_step(d: Draft) -> None:
     """Enter the next step as soon as its pods are there; until then this one goes on and is judged."""
     step = d.status.step
     assert step is not None
-    if step.number >= step.of:
+    if step.number >= step.of and (step.overridden or not closed(d)):
         d.set(phase=Phase.PROMOTING)
         promote(d)
         return
-    weight = max(d.status.weight, weight_of(d.input.spec, d.input.spec.steps[step.number]))
-    why = may_raise(d)
+    if step.number >= step.of:
+        d.say(*held_back(d, ""))
+        return
+    following = d.input.spec.steps[step.number]
+    weight = max(d.status.weight, weight_of(d.input.spec, following))
+    why = may_raise(d, upward=following.approval is None)
     if why:
         d.say(*held_back(d, why))
         return
@@ -396,8 +406,8 @@ def _next_step(d: Draft) -> None:
         return
     d.event(Reason.STEP_DONE, f"step {step.number} of {step.of} ({step.name}) is done")
     d.human_raise = step.skipped
-    _enter(d, step.number + 1)
-    if d.input.spec.steps[step.number].approval is not None:
+    _enter(d, step.number + 1, overridden=step.overridden)
+    if following.approval is not None:
         _await(d, approvals.wanted(d))
         return
     _raise_to(d, weight)

@@ -29,6 +29,7 @@ __all__ = [
     "DECISIONS",
     "DEPLOYMENTS",
     "ENDPOINT_SLICES",
+    "FREEZES",
     "HTTP_ROUTES",
     "INCIDENTS",
     "NAMESPACES",
@@ -97,6 +98,7 @@ class Resource:
 ROLLOUTS: Final = Resource(GROUP, VERSION, "modelrollouts")
 DECISIONS: Final = Resource(GROUP, VERSION, "rolloutdecisions")
 INCIDENTS: Final = Resource(GROUP, VERSION, "rolloutincidents")
+FREEZES: Final = Resource(GROUP, VERSION, "rolloutfreezes")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments")
 REPLICA_SETS: Final = Resource("apps", "v1", "replicasets")
 SERVICES: Final = Resource("", "v1", "services")

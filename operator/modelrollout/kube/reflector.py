@@ -59,6 +59,10 @@ class Reflector:
         self._by_label: dict[Key, dict[str, dict[str, Any]]] = {}
         self.objects: dict[Key, dict[str, Any]] = {}
         self.synced = asyncio.Event()
+        self.tried = asyncio.Event()
+        """It was listed once, with success or not."""
+        self.error: KubeError | None = None
+        """Why the last attempt failed; None while all is well."""
 
     def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """One object."""
@@ -84,6 +88,8 @@ class Reflector:
             try:
                 await self._watch(await self._list())
             except KubeError as error:
+                self.error = error
+                self.tried.set()
                 if loop.time() - begun > _HEALTHY_SECONDS:
                     pause = _FIRST_PAUSE
                 if not isinstance(error, Gone):
@@ -101,7 +107,9 @@ class Reflector:
             self._forget(body)
         for body in found.values():
             self._remember(body)
+        self.error = None
         self.synced.set()
+        self.tried.set()
         for body in (*gone, *found.values()):
             self._changed(body)
         return str(answer["metadata"]["resourceVersion"])

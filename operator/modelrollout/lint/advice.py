@@ -12,6 +12,7 @@ from modelrollout.api.gate import Gate, OnBreach
 from modelrollout.api.grammar import format_duration, parse_duration
 from modelrollout.api.rollout import Mode, ModelRolloutSpec
 from modelrollout.engine.gate_tests import is_relative
+from modelrollout.engine.windows import unknown_zone
 
 __all__ = ["advice"]
 
@@ -139,6 +140,12 @@ def _images(spec: ModelRolloutSpec) -> Advice:
             )
 
 
+def _window(spec: ModelRolloutSpec) -> Advice:
+    wrong = unknown_zone(spec.advance_only)
+    if wrong:
+        yield "spec.advanceOnly.timeZone", wrong.removeprefix("spec.advanceOnly.timeZone ")
+
+
 def _seconds(text: str) -> float:
     return parse_duration(text).total_seconds()
 
@@ -152,4 +159,5 @@ _LOOKS: Final[tuple[Callable[[ModelRolloutSpec], Advice], ...]] = (
     _silent,
     _port,
     _images,
+    _window,
 )

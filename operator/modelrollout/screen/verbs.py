@@ -32,6 +32,8 @@ class Said:
     comment: str = ""
     full: bool = False
     revision: str = ""
+    override_freeze: bool = False
+    accept_breached: tuple[str, ...] = ()
 
     @property
     def does(self) -> str:
@@ -47,6 +49,10 @@ def manifest(rollout: Rollout, said: Said, author: str) -> dict[str, Any]:
         spec["revision"] = revision
     if said.full:
         spec["full"] = True
+    if said.override_freeze:
+        spec["overrideFreeze"] = True
+    if said.accept_breached:
+        spec["acceptBreached"] = list(said.accept_breached)
     if author:
         spec["author"] = author
     if said.comment:

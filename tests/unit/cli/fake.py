@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from modelrollout.cli.cluster import DECISIONS, ROLLOUTS, Connection, Resource
+from modelrollout.cli.cluster import DECISIONS, FREEZES, ROLLOUTS, Connection, Resource
 from modelrollout.cli.errors import CliError
 
 __all__ = ["FakeCluster"]
@@ -21,6 +21,7 @@ class FakeCluster:
         self.answer = answer
         self.created: list[dict[str, Any]] = []
         self.asked: list[Connection] = []
+        self.freezes: dict[str, dict[str, Any]] = {}
         self.failures: list[CliError] = []
 
     def connect(self, to: Connection) -> FakeCluster:
@@ -35,7 +36,10 @@ class FakeCluster:
         return self.versions[0]
 
     def find(self, resource: Resource, *, everywhere: bool = False) -> list[dict[str, Any]]:
-        """All ModelRollouts."""
+        """All ModelRollouts, or all freezes."""
+        if resource is FREEZES:
+            assert everywhere, "freezes are in no namespace"
+            return list(self.freezes.values())
         assert resource is ROLLOUTS
         return self.versions
 
@@ -46,6 +50,17 @@ class FakeCluster:
     def decisions(self, name: str) -> list[dict[str, Any]]:
         """What was created here."""
         return self.created
+
+    def create_in_cluster(self, resource: Resource, body: dict[str, Any]) -> dict[str, Any]:
+        """A freeze, with a name as the API server would give it."""
+        assert resource is FREEZES
+        metadata = {"name": body["metadata"].get("name", "freeze-x7k2p"), "creationTimestamp": "2026-11-21T12:00:00Z"}
+        self.freezes[metadata["name"]] = body | {"metadata": metadata}
+        return self.freezes[metadata["name"]]
+
+    def delete_in_cluster(self, resource: Resource, name: str) -> None:
+        """Lift a freeze."""
+        del self.freezes[name]
 
     def whoami(self) -> str:
         """Always the same person."""

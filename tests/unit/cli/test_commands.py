@@ -220,3 +220,62 @@ def test_help_does_not_import_the_kubernetes_client() -> None:
     )
     path = os.pathsep.join(folder for folder in sys.path if folder)
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=os.environ | {"PYTHONPATH": path})
+
+
+def test_freeze_stops_the_line_and_unfreeze_starts_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = FakeCluster(_PROGRESSING)
+    words = ("-m", "Black Friday", "--until", "2h", "--only-namespace", "recs", "--only-namespace", "ads")
+    assert _run(monkeypatch, cluster, "freeze", *words) == 0
+    shown = capsys.readouterr().out
+    assert "kubectl create -f - <<'EOF'" in shown
+    assert "nothing goes up in recs, ads until" in shown
+    spec = cluster.freezes["freeze-x7k2p"]["spec"]
+    assert spec["namespaces"] == ["recs", "ads"]
+    assert (spec["reason"], spec["author"]) == ("Black Friday", "alice")
+    assert _run(monkeypatch, cluster, "freeze", "outage", "-m", "all hands") == 0
+    assert _run(monkeypatch, cluster, "freezes") == 0
+    shown = capsys.readouterr().out
+    assert "all hands" in shown
+    assert "ads, recs" in shown
+    assert _run(monkeypatch, cluster, "unfreeze") == 1
+    assert "name one: freeze-x7k2p, outage" in capsys.readouterr().err
+    assert _run(monkeypatch, cluster, "unfreeze", "mrf/outage") == 0
+    assert _run(monkeypatch, cluster, "unfreeze") == 0
+    assert not cluster.freezes
+    assert _run(monkeypatch, cluster, "unfreeze") == 1
+    assert _run(monkeypatch, cluster, "freezes") == 0
+    assert "not stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-m", "why", "--until", "tomorrow"], "neither a duration nor a time"),
+        (["-m", "why", "--until", "2026-11-30T09:00:00"], "says no time zone"),
+        (["-m", "why", "--until", "2020-11-30T09:00:00Z"], "is over already"),
+        (["-m", "why", "-n", "recs"], "--only-namespace recs"),
+        ([], "--reason"),
+    ],
+)
+def test_a_freeze_that_says_something_else_than_meant_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    cluster = FakeCluster(_PROGRESSING)
+    assert _run(monkeypatch, cluster, "freeze", *words) == 2
+    assert said in capsys.readouterr().err
+    assert not cluster.freezes
+
+
+def test_detail_24_an_override_needs_a_comment_and_is_in_the_decision(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = FakeCluster(_PROGRESSING, answer={"state": "Applied", "message": "done"})
+    assert _run(monkeypatch, cluster, "promote", "ranker", "--override-freeze") == 2
+    assert _run(monkeypatch, cluster, "promote", "ranker", "--accept-breached", "ctr", "-m", "why") == 2
+    assert "add --full" in capsys.readouterr().err
+    words = ("--full", "--override-freeze", "--accept-breached", "ctr", "--accept-breached", "p95", "-m", "agreed")
+    assert _run(monkeypatch, cluster, "promote", "ranker", *words) == 0
+    spec = cluster.created[0]["spec"]
+    assert (spec["overrideFreeze"], spec["acceptBreached"], spec["comment"]) == (True, ["ctr", "p95"], "agreed")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Phase, Reason
 from tests.support.world import Behaviour, World, spec
-from tests.unit.engine.test_rules import serving, stepping
+from tests.unit.engine.test_rules import serving, stepping, writes
 
 APPLIED, REFUSED = "Applied", "Refused"
 
@@ -96,66 +99,100 @@ def _kept() -> World:
     return world
 
 
+def _outside() -> World:
+    world = stepping(10, advanceOnly={"hours": "09:20-09:02"})
+    world.run(300)
+    return world
+
+
 _STATES: dict[str, tuple[Callable[[], World], Phase]] = {
-    "first": (_first, Phase.STARTING),
-    "starting": (_starting, Phase.STARTING),
-    "progressing": (lambda: stepping(10), Phase.PROGRESSING),
-    "frozen": (_frozen, Phase.PROGRESSING),
-    "blind": (_blind, Phase.PROGRESSING),
-    "paused": (_paused, Phase.PAUSED),
-    "paused by spec": (_paused_by_spec, Phase.PAUSED),
+    "first revision starts": (_first, Phase.STARTING),
+    "candidate starts": (_starting, Phase.STARTING),
+    "stepping": (lambda: stepping(10), Phase.PROGRESSING),
+    "stepping, frozen": (_frozen, Phase.PROGRESSING),
+    "stepping, outside the window": (_outside, Phase.PROGRESSING),
+    "stepping, blind": (_blind, Phase.PROGRESSING),
+    "stepping, paused": (_paused, Phase.PAUSED),
+    "stepping, paused in spec": (_paused_by_spec, Phase.PAUSED),
     "promoting": (_promoting, Phase.PROMOTING),
     "rolling back": (_rolling_back, Phase.ROLLING_BACK),
     "rolled back": (_rolled_back, Phase.ROLLED_BACK),
     "undone": (_undone, Phase.ROLLED_BACK),
-    "stable": (serving, Phase.STABLE),
+    "stable, nothing kept": (serving, Phase.STABLE),
     "stable, one kept": (_kept, Phase.STABLE),
 }
-
-_VERBS = ("pause", "resume", "abort", "promote", "full", "undo", "retry")
-_EXPECTED = """
-first             A . . . . . .
-starting          A . A . . A .
-progressing       A . A A A A .
-frozen            A . A . . A .
-blind             A . A . A A .
-paused            A A A A A A .
-paused by spec    A . A A A A .
-promoting         A . A A A A .
-rolling back      . . . . . A .
-rolled back       . . . . . . A
-undone            . . . . . A A
-stable            . . . . . . .
-stable, one kept  . . . . . A .
-"""
+_FLAGS: dict[str, dict[str, Any]] = {
+    "--full": {"full": True},
+    "--override-freeze": {"override_freeze": True, "comment": "a hotfix"},
+    "--accept-breached": {"accept_breached": ("errors",), "comment": "as wanted"},
+}
 
 
 def _rows() -> list[tuple[str, str, str]]:
-    rows = []
-    for line in _EXPECTED.strip().splitlines():
-        state, marks = line[:18].strip(), line[18:].split()
-        rows += [(state, verb, APPLIED if mark == "A" else REFUSED) for verb, mark in zip(_VERBS, marks, strict=True)]
-    return rows
+    """Situation, verb, and the words of the refusal (none when it is done), as docs/semantics.md has them."""
+    text = (Path(__file__).parents[3] / "docs" / "semantics.md").read_text(encoding="utf-8")
+    refusals = dict(re.findall(r'^- ([A-Z]): "(.*)"$', text, re.M)) | {"yes": ""}
+    head, _, *lines = text[text.index("| situation |") :].split("\n\n")[0].splitlines()
+    verbs = [cell.strip(" `") for cell in head.split("|")[2:-1]]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return [(row[0], verb, refusals[mark]) for row in cells for verb, mark in zip(verbs, row[1:], strict=True)]
 
 
-@pytest.mark.parametrize(("state", "verb", "expected"), _rows())
-def test_rule_10_every_verb_in_every_phase(state: str, verb: str, expected: str) -> None:
-    make, phase = _STATES[state]
+@pytest.mark.parametrize(("situation", "verb", "refusal"), _rows())
+def test_detail_24_every_verb_in_every_situation_as_the_docs_say(situation: str, verb: str, refusal: str) -> None:
+    """Rule 10 too: each is one command, done or refused with its words, and on record."""
+    make, phase = _STATES[situation]
     world = make()
     assert world.status.phase is phase
-    uid = world.say("promote" if verb == "full" else verb, full=verb == "full")
+    action, *flags = verb.split()
+    more = {name: value for flag in flags for name, value in _FLAGS[flag].items()}
+    uid = world.say(action, **more)
     world.run(0.5)
     answer = world.answers[uid]
-    assert answer.state == expected, answer.message
+    assert answer.state == (REFUSED if refusal else APPLIED), answer.message
+    assert refusal in answer.message
     assert answer.message
-    assert (uid in world.status.handled) == (expected == APPLIED)
-    reason = Reason.DECISION_APPLIED if expected == APPLIED else Reason.DECISION_REFUSED
+    assert (uid in world.status.handled) == (not refusal)
+    reason = Reason.DECISION_REFUSED if refusal else Reason.DECISION_APPLIED
     assert reason in world.reasons()
 
 
-def test_the_table_is_complete() -> None:
-    assert {verb if verb != "full" else "promote" for verb in _VERBS} == {str(verb) for verb in Verb}
-    assert {state for state, _, _ in _rows()} == set(_STATES)
+def test_detail_24_the_table_in_the_docs_is_complete() -> None:
+    rows = _rows()
+    assert {verb.split()[0] for _, verb, _ in rows} == {str(verb) for verb in Verb}
+    assert {flag for _, verb, _ in rows for flag in verb.split()[1:]} == set(_FLAGS)
+    assert {situation for situation, _, _ in rows} == set(_STATES)
+
+
+def test_rule_10_promote_while_promoting_takes_nothing_back() -> None:
+    world = _promoting()
+    world.say("promote")
+    world.run_until(lambda: world.stable == world.target)
+    assert 50 not in [shares.get(world.target) for shares in writes(world)]
+
+
+def test_detail_24_undo_said_twice_goes_back_once() -> None:
+    world = _kept()
+    for _ in range(3):
+        world.say("undo")
+        world.run(3)
+    world.run(120)
+    assert world.status.stable is not None
+    assert world.status.stable.version == "1"
+
+
+def test_detail_24_undo_after_a_rollback_leaves_what_was_saved() -> None:
+    world = _kept()
+    stable, first = world.stable, next(name for name in world.deployments if name != world.stable)
+    world.apply("3")
+    world.behaviour["3"] = Behaviour(errors=0.9)
+    world.run_until(lambda: world.status.phase is Phase.ROLLED_BACK)
+    world.say("undo")
+    world.run(120)
+    assert world.route.weights == {stable: 100}
+    world.say("undo", revision=first)
+    world.run(120)
+    assert world.stable == first
 
 
 def test_resume_goes_on_where_it_stopped() -> None:

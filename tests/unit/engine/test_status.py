@@ -10,7 +10,7 @@ from typing import Any
 from modelrollout.api.enums import Outcome, Reason
 from modelrollout.api.status import HistoryEntry, ModelRolloutStatus
 from modelrollout.engine.decide import decide
-from modelrollout.engine.model import GateMeasurement, Measurement, SetWeights
+from modelrollout.engine.model import Freeze, GateMeasurement, Measurement, SetWeights
 from modelrollout.engine.report import unreadable
 from modelrollout.gates.evidence import Histogram, Interval
 from tests.support.world import ERRORS, LATENCY, START, Behaviour, World
@@ -47,7 +47,9 @@ def test_detail_29_status_is_below_64_kib_at_20_gates_with_everything_full() -> 
     measured = {
         gate.name: GateMeasurement((interval,) if gate.latency else (), query="q" * 5000) for gate in seen.spec.gates
     }
-    spread = replace(seen, status=full, measurement=Measurement(interval.start, end, measured), frozen=_TEXT)
+    spread = replace(
+        seen, status=full, measurement=Measurement(interval.start, end, measured), freezes=(Freeze("a test", _TEXT),)
+    )
     status = decide(spread).status
     written = status.model_dump_json(by_alias=True, exclude_none=True)
     assert len(status.history) == 10
