@@ -88,8 +88,8 @@ def test_everybody_sees_what_their_token_may_see(cluster: LocalCluster, web: Ope
     there = f"/api/v1/rollouts/{namespace}/ranker"
     for token in (viewer, _token(scene, "viewer", audience="")):
         _known(there, token)
-        status, found = _ask("/api/v1/rollouts", token)
-        assert (status, found["user"]) == (200, f"system:serviceaccount:{namespace}:viewer")
+        assert _ask("/api/v1/me", token)[1] == {"user": f"system:serviceaccount:{namespace}:viewer"}
+        found = _ask("/api/v1/rollouts", token)[1]
         assert [(one["namespace"], one["name"]) for one in found["items"]] == [(namespace, "ranker")]
         assert _ask("/api/v1/rollouts/default/ranker", token)[0] == 403
     assert _ask(there, viewer)[1]["pods"] is None, "this role sees no Deployments"

@@ -39,7 +39,6 @@ _SHOWN: Final = {
     "titles": "stable",
     "greeter": "first",
 }
-_LOOKS: Final = 170
 _SHOTS: Final = (
     ("web-list", "#/", 1280, 660, "light"),
     ("web-rollout", "#/recs/ranker", 1600, 1180, "light"),
@@ -54,21 +53,23 @@ Body = dict[str, Any]
 class World:
     """Rollouts in memory, as the operator would know them."""
 
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, now: datetime, states: dict[str, str] = _SHOWN, looks: int = 170) -> None:
         self.readings = Readings()
-        self._bodies: dict[tuple[str, str], Body] = {}
+        self.bodies: dict[tuple[str, str], Body] = {}
         self._pods: dict[tuple[str, str], list[Body]] = {}
-        for name, state in _SHOWN.items():
+        for name, state in states.items():
             body, pods = copy.deepcopy(STATES[state])
             body = _shifted(body, now - NOW)
             body["metadata"]["name"] = name
             body["metadata"]["uid"] = f"uid-of-{name}"
-            body["status"]["columns"] = _columns(body["status"])
-            self._bodies["recs", name] = body
+            body["metadata"]["namespace"] = "recs"
+            if "status" in body:
+                body["status"]["columns"] = _columns(body["status"])
+                self._remember(body, now, looks)
+            self.bodies["recs", name] = body
             self._pods["recs", name] = pods or []
-            self._remember(body, now)
 
-    def _remember(self, body: Body, now: datetime) -> None:
+    def _remember(self, body: Body, now: datetime, looks: int) -> None:
         """Looks at a release in which the click rate falls, as the reconciler would have noted them."""
         rollout = Rollout.parse(body)
         ended = rollout.status.failed
@@ -76,17 +77,17 @@ class World:
         if not candidate or not rollout.status.stable:
             return
         chance = random.Random(7)
-        for look in range(_LOOKS):
-            at = now - timedelta(seconds=15 * (_LOOKS - 1 - look))
-            done = look / (_LOOKS - 1)
+        for look in range(looks):
+            at = now - timedelta(seconds=15 * (looks - 1 - look))
+            done = look / (looks - 1)
             status = _look(body["status"], candidate, done, at, chance)
             self.readings.note(rollout, status, at)
 
     def every(self) -> list[tuple[str, str]]:
-        return list(self._bodies)
+        return list(self.bodies)
 
     def rollout(self, key: tuple[str, str]) -> Body | None:
-        return self._bodies.get(key)
+        return self.bodies.get(key)
 
     def live(self, key: tuple[str, str], uid: str) -> ModelRolloutStatus | None:
         return None
@@ -109,11 +110,11 @@ def _shifted(body: Body, by: timedelta) -> Body:
 def _columns(status: Body) -> dict[str, str]:
     step = status.get("step")
     gates = status.get("gates") or []
-    bad = any(gate["verdict"] == "Breached" for gate in gates)
+    bad = next((gate for gate in gates if gate["verdict"] in ("Breached", "Blind")), None)
     return {
         "step": f"{step['number']}/{step['of']}" if step else "-",
         "weight": f"{status.get('weight', 0)}%" if status.get("candidate") else "-",
-        "gates": "-" if not gates else "ctr Breached" if bad else f"{len(gates)}/{len(gates)} ok",
+        "gates": "-" if not gates else f"{bad['name']} {bad['verdict']}" if bad else f"{len(gates)}/{len(gates)} ok",
     }
 
 
@@ -149,9 +150,8 @@ class Everybody:
         return {"status": {"allowed": True}}
 
 
-async def serve(port: int) -> web.AppRunner:
+async def serve(port: int, world: World) -> web.AppRunner:
     """The page on a port of this machine."""
-    world = World(datetime.now(NOW.tzinfo))
     settings = WebSettings.parse(f"127.0.0.1:{port}")
     runner = web.AppRunner(WebPage(settings, world, world.readings, Access(Everybody())).application())
     await runner.setup()
@@ -173,7 +173,7 @@ async def _shoot(browser: Browser, port: int, name: str, way: str, width: int, h
 
 async def _main() -> None:
     port = 8090 if sys.argv[1:] else 8099
-    runner = await serve(port)
+    runner = await serve(port, World(datetime.now(NOW.tzinfo)))
     if sys.argv[1:] == ["serve"]:
         await asyncio.Event().wait()
     async with async_playwright() as playwright:

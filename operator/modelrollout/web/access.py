@@ -27,7 +27,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from modelrollout.kube.client import ACCESS_REVIEWS, TOKEN_REVIEWS, KubeError, Resource
 
-__all__ = ["AUDIENCE", "Access", "Person", "RefusedError"]
+__all__ = ["AUDIENCE", "Access", "Memory", "Person", "RefusedError"]
 
 AUDIENCE: Final = "modelrollout-web"
 _YES_SECONDS: Final = 60.0
@@ -37,6 +37,8 @@ _REMEMBERED: Final = 4096
 _AT_ONCE: Final = 3
 _TOKENS_PER_SECOND: Final = 5.0
 _REVIEWS_PER_SECOND: Final = 50.0
+_ANSWERS_PER_SECOND: Final = 10.0
+"""For one token, whose bearer may have several tabs open."""
 _BURST_SECONDS: Final = 4.0
 _TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}=*")
 """RFC 6750, section 2.1: b64token."""
@@ -80,10 +82,12 @@ class Access:
         self._kube = kube
         self._salt = secrets.token_bytes(32)
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._people = _Memory[Person | None](clock)
-        self._rights = _Memory[bool](clock)
+        self._people = Memory[Person | None](clock)
+        self._rights = Memory[bool](clock)
         self._tokens = _Bucket(_TOKENS_PER_SECOND, clock)
         self._reviews = _Bucket(_REVIEWS_PER_SECOND, clock)
+        self._answers = Memory[_Bucket](clock)
+        self._clock = clock
 
     async def who(self, authorization: str) -> Person:
         """Whom the header ``Authorization: Bearer …`` stands for.
@@ -100,7 +104,15 @@ class Access:
         person = await self._asked(self._people, mark, self._tokens, lambda: self._review_token(token))
         if person is None:
             raise RefusedError(401, "the API server does not know this token, or it has expired", _HOW_TO_GET_ONE)
+        self._pace(person)
         return person
+
+    def _pace(self, person: Person) -> None:
+        """Answers take the operator's time, which belongs to the releases."""
+        known = self._answers.get(person)
+        bucket = known[0] if known is not None else _Bucket(_ANSWERS_PER_SECOND, self._clock)
+        self._answers.put(person, bucket, _YES_SECONDS)
+        _wait_if_needed(bucket)
 
     async def may(self, person: Person, verb: str, resource: Resource, namespace: str = "", name: str = "") -> bool:
         """Whether someone may do something in a namespace; in all of them when none is named.
@@ -126,7 +138,7 @@ class Access:
                 f"--clusterrole=modelrollout-viewer {_subject(person.name)}",
             )
 
-    async def _asked(self, memory: _Memory[T], key: Hashable, bucket: _Bucket, review: Callable[[], Awaitable[T]]) -> T:
+    async def _asked(self, memory: Memory[T], key: Hashable, bucket: _Bucket, review: Callable[[], Awaitable[T]]) -> T:
         known = memory.get(key)
         if known is not None:
             return known[0]
@@ -134,10 +146,7 @@ class Access:
             known = memory.get(key)  # somebody else may have asked the same meanwhile
             if known is not None:
                 return known[0]
-            wait = bucket.take()
-            if wait > 0.0:
-                seconds = math.ceil(wait)
-                raise RefusedError(429, "too many questions at once", f"wait {seconds} s", retry_after=seconds)
+            _wait_if_needed(bucket)
             answer = await review()
             memory.put(key, answer, _YES_SECONDS if answer else _NO_SECONDS)
             return answer
@@ -199,11 +208,18 @@ def _subject(name: str) -> str:
     return shlex.quote(f"--user={name}" if account == name else f"--serviceaccount={account}")
 
 
-class _Memory(Generic[T]):
+def _wait_if_needed(bucket: _Bucket) -> None:
+    wait = math.ceil(bucket.take())
+    if wait:
+        raise RefusedError(429, "too many questions at once", f"wait {wait} s", retry_after=wait)
+
+
+class Memory(Generic[T]):
     """Answers for a while; the oldest go when there are too many."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, most: int = _REMEMBERED) -> None:
         self._clock = clock
+        self._most = most
         self._known: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
 
     def get(self, key: Hashable) -> tuple[T] | None:
@@ -213,7 +229,7 @@ class _Memory(Generic[T]):
     def put(self, key: Hashable, value: T, seconds: float) -> None:
         self._known[key] = (self._clock() + seconds, value)
         self._known.move_to_end(key)
-        while len(self._known) > _REMEMBERED:
+        while len(self._known) > self._most:
             self._known.popitem(last=False)
 
 

@@ -2,7 +2,7 @@
 
 Status keeps the last numbers only, and Prometheus keeps the rest; the page must not ask it once more for everybody who
 looks. So each live rollout has at most so many points, evenly thinned as it goes on, and so many rollouts at most have
-any: no more than 30 MiB with twenty gates in each, and usually a fifth of that.
+any: 100 rollouts of 300 points of 123 numbers are 30 MB with twenty gates in each, and 5 MB with three.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _FIELDS: Final = ("value", "baseline", "low", "high", "limit", "evidence")
 _FIRST: Final = 3
 """Before the gates' numbers: when (seconds since 1970), the weight asked and the weight observed."""
 _DIGITS: Final = 5
+"""A chart needs no more than can be seen."""
 
 
 @dataclass(slots=True)
@@ -61,7 +62,8 @@ class Series:
         return {"at": self._column(0), "asked": self._column(1), "observed": self._column(2), "gates": gates}
 
     def _column(self, index: int) -> list[float | None]:
-        return [_known(point[index]) if index < len(point) else None for point in self.points]
+        column = (point[index] if index < len(point) else math.nan for point in self.points)
+        return [None if math.isnan(number) else number for number in column]
 
 
 class Readings:
@@ -98,7 +100,7 @@ def _point(series: Series, rollout: Rollout, status: ModelRolloutStatus, now: da
     limits = {gate.name: gate for gate in rollout.spec.gates}
     series.gates += [name for name in limits if name not in series.gates]
     observed = math.nan if status.observed_weight is None else float(status.observed_weight)
-    point = array("d", [now.astimezone(UTC).timestamp(), float(status.weight), observed])
+    point = array("d", [round(now.astimezone(UTC).timestamp(), 1), float(status.weight), observed])
     for name in series.gates:
         gate, found = limits.get(name), known.get(name)
         numbers = reach(gate, found) if gate is not None and found is not None else Reach()
@@ -110,11 +112,4 @@ def _numbers(found: GateStatus | None, numbers: Reach) -> list[float]:
     if found is None:
         return [math.nan] * len(_FIELDS)
     given = (found.value, found.baseline, numbers.low, numbers.high, numbers.limit, found.evidence)
-    return [math.nan if one is None else one for one in given]
-
-
-def _known(number: float) -> float | None:
-    """JSON knows no NaN; a chart needs no more digits than can be seen, but times are told to the tenth."""
-    if not math.isfinite(number):
-        return None
-    return round(number, 1) if number > 1e9 else float(f"{number:.{_DIGITS}g}")
+    return [math.nan if one is None or not math.isfinite(one) else float(f"{one:.{_DIGITS}g}") for one in given]

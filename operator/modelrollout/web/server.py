@@ -14,8 +14,9 @@ import json
 import logging
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+import time
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, Final, Protocol
@@ -25,7 +26,7 @@ from aiohttp import web
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.kube.client import DEPLOYMENTS, ROLLOUTS
 from modelrollout.screen.snapshot import Snapshot, read
-from modelrollout.web.access import Access, Person, RefusedError
+from modelrollout.web.access import Access, Memory, Person, RefusedError
 from modelrollout.web.document import listed, shown
 from modelrollout.web.readings import Readings
 from modelrollout.web.settings import WebSettings
@@ -61,6 +62,8 @@ _STATIC: Final = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_FRESH_SECONDS: Final = 1.0
+_KEPT_ANSWERS: Final = 64
 _AGAIN_SECONDS: Final = 30.0
 _RENEW_SECONDS: Final = 60.0
 """Certificates are read anew this often, for those that renew themselves."""
@@ -84,14 +87,35 @@ class Known(Protocol):
         """The Deployments of its revisions."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A document as it is sent, and the tag by which a reader knows it again (RFC 9110, section 8.8.3)."""
+
+    content: bytes
+    tag: str
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> _Answer:
+        content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        return cls(content, f'"{hashlib.blake2b(content, digest_size=16).hexdigest()}"')
+
+
 class WebPage:
     """The page's server; it lives in the operator's event loop and outlasts its own troubles."""
 
-    def __init__(self, settings: WebSettings, known: Known, readings: Readings, access: Access) -> None:
+    def __init__(
+        self,
+        settings: WebSettings,
+        known: Known,
+        readings: Readings,
+        access: Access,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._known = known
         self._readings = readings
         self._access = access
+        self._answers = Memory[_Answer](clock, most=_KEPT_ANSWERS)
 
     async def run(self) -> None:
         """Serve until cancelled. A port or a certificate that cannot be used stops no release: it is said and tried
@@ -141,6 +165,7 @@ class WebPage:
         app = web.Application(middlewares=[_door])
         for path in _STATIC:
             app.router.add_get(path, _static(path), allow_head=False)
+        app.router.add_get("/api/v1/me", self._me, allow_head=False)
         app.router.add_get("/api/v1/rollouts", self._list, allow_head=False)
         app.router.add_get("/api/v1/rollouts/{namespace}/{name}", self._one, allow_head=False)
         return app
@@ -151,7 +176,7 @@ class WebPage:
         keys = [key for key in self._known.every() if not wanted or key[0] == wanted]
         namespaces = await self._visible(person, {wanted} if wanted else {key[0] for key in keys})
         bodies = [self._known.rollout(key) for key in keys if key[0] in namespaces]
-        return _json(request, {"user": person.name, "items": listed([body for body in bodies if body is not None])})
+        return self._answer(request, frozenset(namespaces), lambda: {"items": listed([one for one in bodies if one])})
 
     async def _visible(self, person: Person, namespaces: set[str]) -> set[str]:
         """Of these namespaces those whose rollouts this person may list; 403 when there is none."""
@@ -181,15 +206,32 @@ class WebPage:
         if body is None:
             raise RefusedError(404, f"there is no ModelRollout {name} in namespace {namespace}", "see the list")
         pods = await self._access.may(person, "list", DEPLOYMENTS, namespace)
+        return self._answer(request, (key, body["metadata"]["uid"], pods), lambda: self._document(key, body, pods=pods))
+
+    def _document(self, key: Key, body: Body, *, pods: bool) -> Mapping[str, Any]:
         try:
             seen = self._snapshot(key, body, pods=pods)
         except ValueError as error:
             raise RefusedError(
                 422,
                 f"this version of the operator cannot read the object: {str(error).splitlines()[0]}",
-                f"see what it says: kubectl get mro {name} -n {namespace} -o yaml",
+                f"see what it says: kubectl get mro {key[1]} -n {key[0]} -o yaml",
             ) from error
-        return _json(request, {"user": person.name} | shown(seen, self._readings.of(seen.rollout)))
+        return shown(seen, self._readings.of(seen.rollout))
+
+    def _answer(self, request: web.Request, key: Hashable, build: Callable[[], Mapping[str, Any]]) -> web.Response:
+        """A document, made at most once a second for all who look at it, or 304 when the reader has it already."""
+        known = self._answers.get(key)
+        if known is None:
+            known = (_Answer.of(build()),)
+            self._answers.put(key, known[0], _FRESH_SECONDS)
+        headers = {"ETag": known[0].tag}
+        if request.headers.get("If-None-Match") == known[0].tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=known[0].content, content_type="application/json", charset="utf-8", headers=headers)
+
+    async def _me(self, request: web.Request) -> web.Response:
+        return web.json_response({"user": (await self._who(request)).name})
 
     async def _who(self, request: web.Request) -> Person:
         return await self._access.who(request.headers.get("Authorization", ""))
@@ -217,15 +259,6 @@ def _static(path: str) -> _Handler:
         return web.Response(body=content, content_type=kind, charset="utf-8")
 
     return serve
-
-
-def _json(request: web.Request, document: Mapping[str, Any]) -> web.Response:
-    """A document, or 304 when the reader has it already."""
-    content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    tag = f'"{hashlib.blake2b(content, digest_size=16).hexdigest()}"'
-    if request.headers.get("If-None-Match") == tag:
-        return web.Response(status=304, headers={"ETag": tag})
-    return web.Response(body=content, content_type="application/json", charset="utf-8", headers={"ETag": tag})
 
 
 @web.middleware

@@ -8,15 +8,7 @@ import pytest
 
 from modelrollout.kube.client import ROLLOUTS, KubeError
 from modelrollout.web.access import AUDIENCE, Access, RefusedError
-from tests.unit.web.cluster import Reviews, jwt
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.unit.web.cluster import Clock, Reviews, jwt
 
 
 @pytest.fixture
@@ -35,7 +27,7 @@ def access(reviews: Reviews, clock: Clock) -> Access:
 
 
 async def test_an_answer_is_believed_for_a_minute(access: Access, reviews: Reviews, clock: Clock) -> None:
-    for _ in range(50):
+    for _ in range(30):
         person = await access.who("Bearer alice-token")
         assert await access.may(person, "list", ROLLOUTS, "recs")
     assert (person.name, person.groups) == ("alice", ("g",))

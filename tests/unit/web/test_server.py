@@ -16,7 +16,7 @@ from modelrollout.web.readings import Readings
 from modelrollout.web.server import HEADERS, WebPage
 from modelrollout.web.settings import WebSettings
 from tests.unit.cli.states import NOW
-from tests.unit.web.cluster import Known, Reviews
+from tests.unit.web.cluster import Clock, Known, Reviews
 from tests.unit.web.test_readings import ROLLOUT, look
 
 _ONE = "/api/v1/rollouts/recs/ranker"
@@ -27,9 +27,9 @@ class Page:
     """A running page and what is behind it."""
 
     def __init__(self) -> None:
-        self.known, self.readings, self.reviews = Known(), Readings(), Reviews()
+        self.known, self.readings, self.reviews, self.clock = Known(), Readings(), Reviews(), Clock()
         settings = WebSettings.parse("127.0.0.1:8090")
-        page = WebPage(settings, self.known, self.readings, Access(self.reviews))
+        page = WebPage(settings, self.known, self.readings, Access(self.reviews, self.clock), self.clock)
         self.client = TestClient(TestServer(page.application()))
 
     async def get(self, path: str, who: str = "", **headers: str) -> ClientResponse:
@@ -66,7 +66,7 @@ async def test_everybody_sees_what_the_cluster_lets_them_see(page: Page) -> None
     for who, seen in (("alice", ["recs"]), ("bob", ["ads"]), ("root", ["ads", "recs"])):
         found = await (await page.get(_LIST, who)).json()
         assert [one["namespace"] for one in found["items"]] == seen
-        assert found["user"] == who
+        assert await (await page.get("/api/v1/me", who)).json() == {"user": who}
     assert (await page.get(_ONE, "bob")).status == 403
     assert (await page.get("/api/v1/rollouts/recs/no-such", "bob")).status == 403, "not even whether it is there"
     assert (await page.get("/api/v1/rollouts/recs/no-such", "alice")).status == 404
@@ -130,9 +130,26 @@ async def test_who_has_it_already_is_told_so(page: Page) -> None:
     again = await page.get(_ONE, "alice", **{"If-None-Match": first.headers["ETag"]})
     assert (again.status, await again.read()) == (304, b"")
     page.known.now = look(NOW, message="something happened")
+    page.clock.now += 1.0
     changed = await page.get(_ONE, "alice", **{"If-None-Match": first.headers["ETag"]})
     assert changed.status == 200
     assert "something happened" in (await changed.json())["lines"]["why"], "the numbers of the last look"
+
+
+async def test_a_document_is_made_once_a_second_for_all_who_look(page: Page) -> None:
+    tags = {(await page.get(_ONE, who)).headers["ETag"] for who in ("alice", "alice")}
+    page.known.now = look(NOW, message="something happened")
+    tags.add((await page.get(_ONE, "alice")).headers["ETag"])
+    assert len(tags) == 1
+    assert (await (await page.get(_ONE, "root")).json())["pods"], "but not for who may see more"
+
+
+async def test_nobody_takes_the_operators_time_from_the_releases(page: Page) -> None:
+    statuses = [(await page.get(_ONE, "alice")).status for _ in range(60)]
+    assert statuses == [200] * 40 + [429] * 20
+    assert (await page.get(_ONE, "root")).status == 200, "others are not held up"
+    page.clock.now += 1.0
+    assert (await page.get(_ONE, "alice")).status == 200
 
 
 async def test_the_charts_have_their_points(page: Page) -> None:
@@ -140,6 +157,7 @@ async def test_the_charts_have_their_points(page: Page) -> None:
     for number in range(3):
         at = NOW + timedelta(seconds=15 * number)
         page.readings.note(ROLLOUT, look(at), at)
+    page.clock.now += 1.0
     found = (await (await page.get(_ONE, "alice")).json())["readings"]
     assert found["gates"]["ctr"]["value"] == [0.0241] * 3
     assert found["trialSince"] == "2026-11-21T09:30:00Z"

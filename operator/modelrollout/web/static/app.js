@@ -36,6 +36,7 @@ const now = () => Date.now() + clockSkew;
 
 function signIn(problem) {
   show("ModelRollout", "");
+  refresh = () => {};
   leave.hidden = true;
   pulse.textContent = "";
   const form = document.getElementById("sign-in").content.cloneNode(true);
@@ -47,6 +48,7 @@ function signIn(problem) {
   form.querySelector("form").addEventListener("submit", (event) => {
     event.preventDefault();
     sessionStorage.setItem(KEY, new FormData(event.target).get("token").trim());
+    introduce();
     route();
   });
   main.replaceChildren(form);
@@ -92,8 +94,6 @@ function follow(path, draw) {
       if (mine !== turn) return;
       if (answer.data) {
         tag = answer.tag;
-        leave.hidden = false;
-        leave.title = `you are ${answer.data.user}`;
         draw(answer.data);
       }
       lastLook = Date.now();
@@ -107,9 +107,7 @@ function follow(path, draw) {
       }
       if (error instanceof Refused && error.status !== 429 && error.status < 500) {
         tag = null;
-        main.replaceChildren(el("section", { class: "card" }, el("h1", {}, "This cannot be shown"),
-          el("p", { class: "notice", role: "alert" }, sentence({ error: `${error.message}.`, remedy: error.remedy }))));
-        sections.clear();
+        refuse(error);
         beat("");
       } else {
         beat(error instanceof Refused ? error.message : "the operator does not answer");
@@ -118,6 +116,16 @@ function follow(path, draw) {
     if (!document.hidden) timer = setTimeout(refresh, POLL_MS);
   };
   refresh();
+}
+
+/** Instead of the view, and once for a trouble that lasts: a reader's voice must not begin again every two seconds. */
+function refuse(error) {
+  const said = `${error.message} ${error.remedy}`;
+  if (main.firstElementChild?.dataset.refused === said) return;
+  sections.clear();
+  main.replaceChildren(el("section", { class: "card", "data-refused": said }, el("h1", {}, "This cannot be shown"),
+    el("p", { class: "notice", role: "alert" }, sentence({ error: `${error.message}.`, remedy: error.remedy })),
+    el("p", {}, el("a", { href: "#/" }, "All rollouts"))));
 }
 
 function sentence({ error, remedy }) {
@@ -134,6 +142,13 @@ function beat(trouble) {
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) refresh();
 });
+
+/** Whose token it is, for the button that forgets it. */
+async function introduce() {
+  const { data } = await ask("/api/v1/me").catch(() => ({ data: null }));
+  leave.hidden = !sessionStorage.getItem(KEY);
+  leave.title = data ? `you are ${data.user}` : "";
+}
 
 /* ---- Drawing only what changed, so that focus, selection and open details stay ---- */
 
@@ -236,6 +251,7 @@ function showOne(namespace, name) {
 
 /** What depends on the width of the page is drawn anew with it. */
 function charts(places, data) {
+  if (!places.gates.clientWidth) return; // on its way out
   const columns = getComputedStyle(places.gates.firstElementChild ?? places.gates).gridTemplateColumns.split(" ").length || 1;
   section(places.weight, "weight", [data.weight, data.versions, data.phase, data.readings?.at, data.readings?.asked, data.readings?.observed, places.weight.clientWidth],
     () => weight(data, places.weight.clientWidth));
@@ -396,8 +412,8 @@ function route() {
   clearTimeout(timer);
   lastLook = 0;
   if (!sessionStorage.getItem(KEY)) return signIn();
-  const [namespace, name] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-  if (namespace && name) showOne(encodeURIComponent(namespace), encodeURIComponent(name));
+  const [, namespace, name] = location.hash.match(/^#\/([a-z0-9.-]+)(?:\/([a-z0-9.-]+))?$/) ?? [];
+  if (name) showOne(namespace, name);
   else showList(namespace ?? "");
 }
 
@@ -409,4 +425,5 @@ addEventListener("hashchange", () => {
   }
 });
 setInterval(() => pulse.classList.contains("lost") && beat(pulse.textContent.split(";")[0]), 1000);
+if (sessionStorage.getItem(KEY)) introduce();
 route();
