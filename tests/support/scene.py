@@ -23,6 +23,7 @@ Body = dict[str, Any]
 _PATHS = {
     "modelrollouts": "/apis/modelrollout.io/v1alpha1",
     "rolloutdecisions": "/apis/modelrollout.io/v1alpha1",
+    "rolloutincidents": "/apis/modelrollout.io/v1alpha1",
     "deployments": "/apis/apps/v1",
     "replicasets": "/apis/apps/v1",
     "services": "/api/v1",

@@ -47,7 +47,7 @@ _TOLD: Final = (
     Reason.AWAITING_APPROVAL,
 )
 SUBJECTS: Final = (*(str(one) for one in Urgency), *(str(one) for one in _TOLD))
-"""What `on` may name: how urgent it is, or what it is about."""
+"""What `about` may name: how urgent it is, or what it is about."""
 
 Subject = Annotated[str, Field(max_length=63, json_schema_extra={"enum": list(SUBJECTS)})]
 
@@ -92,7 +92,7 @@ class Notification(ApiModel):
 
     name: str = Field(min_length=1, max_length=32)
     """Name of the entry."""
-    on: list[Subject] = Field(
+    about: list[Subject] = Field(
         default_factory=lambda: [str(one) for one in Urgency],
         min_length=1,
         max_length=32,

@@ -22,7 +22,7 @@ from modelrollout.cli.errors import CliError, UnreachableError
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, ApiException
 
-__all__ = ["DECISIONS", "DEPLOYMENTS", "FREEZES", "ROLLOUTS", "Cluster", "Connection", "Resource"]
+__all__ = ["DECISIONS", "DEPLOYMENTS", "FREEZES", "INCIDENTS", "ROLLOUTS", "Cluster", "Connection", "Resource"]
 
 _CONNECT_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 30.0
@@ -45,6 +45,7 @@ class Resource(NamedTuple):
 ROLLOUTS: Final = Resource(GROUP, VERSION, "modelrollouts")
 DECISIONS: Final = Resource(GROUP, VERSION, "rolloutdecisions")
 FREEZES: Final = Resource(GROUP, VERSION, "rolloutfreezes")
+INCIDENTS: Final = Resource(GROUP, VERSION, "rolloutincidents")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments")
 
 

@@ -21,7 +21,7 @@ from rich.console import Console, RenderableType
 
 from modelrollout.api.enums import Action
 from modelrollout.api.grammar import parse_duration
-from modelrollout.cli import decisions, follow, freezes, init, lab, lint, tables, view, web
+from modelrollout.cli import decisions, follow, freezes, incidents, init, lab, lint, tables, view, web
 from modelrollout.cli.cluster import ROLLOUTS, Cluster, Connection
 from modelrollout.cli.errors import FAILED, USAGE, CliError
 from modelrollout.screen.verbs import DOES, Said, manifest, plain_command
@@ -261,6 +261,7 @@ web.register(cli, _connected)
 freezes.register(cli, _connected)
 lint.register(cli)
 init.register(cli, _connected)
+incidents.register(cli, _connected)
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def checked(url: str, globs: tuple[str, ...]) -> str:
         scheme, host = parts.scheme, (parts.hostname or "").lower()
     except ValueError:
         scheme, host = "", ""
-    if scheme not in ("http", "https") or not host or any(sign.isspace() for sign in url):
+    if scheme not in ("http", "https") or not host or any(sign.isspace() or sign == "\\" for sign in url):
         raise DeliveryError("the Secret's value is no address: it must be one URL, https://…", settings=True)
     for glob in globs:
         plain = glob.startswith("http://")

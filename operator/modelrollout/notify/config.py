@@ -67,7 +67,7 @@ class ReceiverConfig(_Model):
     """Somebody who is told."""
 
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-    on: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ("*",)
     webhook: AddressConfig | None = None
     slack: AddressConfig | None = None
@@ -78,9 +78,9 @@ class ReceiverConfig(_Model):
 
     @model_validator(mode="after")
     def _sound(self) -> ReceiverConfig:
-        unknown = [one for one in self.on if one not in SUBJECTS]
+        unknown = [one for one in self.about if one not in SUBJECTS]
         if unknown:
-            raise ValueError(f"on: nothing is called {unknown[0]!r}; there are {', '.join(SUBJECTS)}")
+            raise ValueError(f"about: nothing is called {unknown[0]!r}; there are {', '.join(SUBJECTS)}")
         if len(self._given()) != 1:
             raise ValueError("give exactly one of webhook, slack, alertmanager, cloudEvents, github, jira")
         return self

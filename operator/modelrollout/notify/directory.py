@@ -63,10 +63,10 @@ class Directory:
     def _all(self, rollout: Rollout, notice: Notice) -> Iterator[Addressee]:
         words = {str(notice.urgency), str(notice.reason), str(notice.cause or "")}
         for name, config in self._config.items():
-            if words & set(config.on) and _covers(config, rollout.namespace):
+            if words & set(config.about) and _covers(config, rollout.namespace):
                 yield Addressee(f"operator/{name}", name, self._ours[name])
         for entry in rollout.spec.notifications:
-            if words & set(entry.on):
+            if words & set(entry.about):
                 yield self._named(rollout, entry)
 
     def _named(self, rollout: Rollout, entry: Notification) -> Addressee:
