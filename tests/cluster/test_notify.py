@@ -1,7 +1,8 @@
 """One rollback, and an operator that dies again and again between it and its ticket: one ticket, one record, one key.
 
 The receivers are a real Alertmanager and an HTTP server that speaks GitHub's, Slack's and a webhook's side. One
-rollback serves all tests of this file: each looks at another side of it.
+rollback serves all tests of this file: each looks at another side of it. The operator is this file's own, because it
+is started with receivers; without the fixture ``operator`` these tests come before any other one runs.
 """
 
 from __future__ import annotations
@@ -110,20 +111,19 @@ def _receivers(folder: Path, tracker: Tracker, alertmanager: str) -> Path:
 
 @pytest.fixture(scope="module")
 def told(
-    cluster: LocalCluster,
-    operator: Operator,
+    installed: LocalCluster,
     tracker: Tracker,
     alertmanager: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Told]:
     """A rollback, with an operator that dies four times on the way to its ticket."""
-    from tests.support.operator import Operator as Another
+    from tests.support.operator import Operator
 
-    operator.kill()
+    cluster = installed
     file = _receivers(tmp_path_factory.mktemp("receivers"), tracker, alertmanager)
     link = "Grafana=https://grafana.example/d/x?var-ns={namespace}&from={from}"
     flags = ["--notifications", str(file), "--notify-hosts", "http://127.0.0.1", "--link-template", link]
-    ours = Another(cluster, flags=flags)
+    ours = Operator(cluster, flags=flags)
     namespace = f"test-{uuid.uuid4().hex[:8]}"
     cluster.kubectl("create", "namespace", namespace)
     scene = Scene(cluster, namespace)
@@ -134,7 +134,6 @@ def told(
     yield _roll_back(Told(scene, tracker, ours, alertmanager, 0))
     ours.kill()
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
-    operator.start()
 
 
 NOTIFICATIONS = [

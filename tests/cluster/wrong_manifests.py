@@ -886,6 +886,41 @@ ROLLOUTS: Final[tuple[Wrong, ...]] = (
     *_SEEING,
     *_EFFECTS,
     *_REST,
+    Wrong(
+        "notify-two-ways",
+        {
+            "spec.notifications": [
+                {"name": "a", "receiver": "chat", "slack": {"secretRef": {"name": "s", "key": "url"}}}
+            ]
+        },
+        "spec.notifications[0]",
+        ("exactly one way", "receiver (a name), or one of webhook, slack"),
+    ),
+    Wrong("notify-nobody", {"spec.notifications": [{"name": "a"}]}, "spec.notifications[0]", ("exactly one way",)),
+    Wrong(
+        "notify-about-what",
+        {"spec.notifications": [{"name": "a", "about": ["pages"], "receiver": "chat"}]},
+        "spec.notifications[0].about[0]",
+        ("page", "ticket", "chat", "RolledBack"),
+    ),
+    Wrong(
+        "notify-about-nothing",
+        {"spec.notifications": [{"name": "a", "about": [], "receiver": "chat"}]},
+        "spec.notifications[0].about",
+        ("at least 1",),
+    ),
+    Wrong(
+        "notify-no-key",
+        {"spec.notifications": [{"name": "a", "slack": {"secretRef": {"name": "s"}}}]},
+        "spec.notifications[0].slack.secretRef.key",
+        ("Required",),
+    ),
+    Wrong(
+        "notify-one-name",
+        {"spec.notifications": [{"name": "a", "receiver": "chat"}, {"name": "a", "receiver": "mail"}]},
+        "spec.notifications[1]",
+        ("Duplicate",),
+    ),
 )
 """Wrong ModelRollouts."""
 
@@ -951,6 +986,15 @@ RIGHT: Final[tuple[Right, ...]] = (
                 {"name": "second", "approval": {"role": "risk", "count": 2}},
                 {"weight": 50, "hold": "1h"},
                 {"name": "approval-legal", "approval": {"role": "legal"}},
+            ]
+        },
+    ),
+    Right(
+        "right-notify",
+        {
+            "spec.notifications": [
+                {"name": "a", "receiver": "chat"},
+                {"name": "b", "webhook": {"secretRef": {"name": "s", "key": "u"}, "signingKey": "k"}},
             ]
         },
     ),

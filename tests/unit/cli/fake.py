@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from modelrollout.cli.cluster import DECISIONS, FREEZES, ROLLOUTS, Connection, Resource
+from modelrollout.cli.cluster import DECISIONS, FREEZES, INCIDENTS, ROLLOUTS, Connection, Resource
 from modelrollout.cli.errors import CliError
 
 __all__ = ["FakeCluster"]
@@ -20,6 +20,7 @@ class FakeCluster:
         self.versions = list(versions)
         self.answer = answer
         self.created: list[dict[str, Any]] = []
+        self.incidents: list[dict[str, Any]] = []
         self.asked: list[Connection] = []
         self.freezes: dict[str, dict[str, Any]] = {}
         self.failures: list[CliError] = []
@@ -36,12 +37,12 @@ class FakeCluster:
         return self.versions[0]
 
     def find(self, resource: Resource, *, everywhere: bool = False) -> list[dict[str, Any]]:
-        """All ModelRollouts, or all freezes."""
+        """All ModelRollouts, all freezes, or all records."""
         if resource is FREEZES:
             assert everywhere, "freezes are in no namespace"
             return list(self.freezes.values())
-        assert resource is ROLLOUTS
-        return self.versions
+        assert resource in (ROLLOUTS, INCIDENTS)
+        return self.versions if resource is ROLLOUTS else self.incidents
 
     def deployments(self, name: str) -> list[dict[str, Any]] | None:
         """No pods."""
