@@ -123,7 +123,8 @@ def told(
     file = _receivers(tmp_path_factory.mktemp("receivers"), tracker, alertmanager)
     link = "Grafana=https://grafana.example/d/x?var-ns={namespace}&from={from}"
     flags = ["--notifications", str(file), "--notify-hosts", "http://127.0.0.1", "--link-template", link]
-    ours = Operator(cluster, flags=flags)
+    ours = Operator(cluster)
+    ours.arguments += flags
     namespace = f"test-{uuid.uuid4().hex[:8]}"
     cluster.kubectl("create", "namespace", namespace)
     scene = Scene(cluster, namespace)

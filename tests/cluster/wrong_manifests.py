@@ -15,6 +15,7 @@ from modelrollout.api.presets.registry import PRESETS
 
 __all__ = ["DECISIONS", "DELETE", "FREEZES", "RIGHT", "ROLLOUTS", "UNKNOWN_FIELDS", "Right", "Wrong", "edited"]
 
+_SECRET: Final = {"name": "s", "key": "url"}
 DELETE: Final = object()
 """In an edit: take the field away."""
 
@@ -994,7 +995,7 @@ RIGHT: Final[tuple[Right, ...]] = (
         {
             "spec.notifications": [
                 {"name": "a", "receiver": "chat"},
-                {"name": "b", "webhook": {"secretRef": {"name": "s", "key": "u"}, "signingKey": "k"}},
+                {"name": "b", "webhook": {"secretRef": _SECRET, "signingKey": "sign"}},
             ]
         },
     ),
