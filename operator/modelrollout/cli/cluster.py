@@ -292,6 +292,11 @@ def _refused(error: ApiException, doing: str, resource: Resource | None) -> CliE
             "this cluster does not know ModelRollouts",
             "install the CRDs: kubectl apply -f crds/; or name another --context",
         )
+    if error.status == 404 and resource is not None:
+        return CliError(
+            f"this cluster does not know {resource.plural} ({resource.group}/{resource.version})",
+            "install what brings them, or name another --context",
+        )
     if error.status in (400, 422):
         return CliError(f"the API server refuses to {doing}: {said}", "correct what the message names")
     return CliError(

@@ -23,6 +23,7 @@ _DEFAULT_HOLD: Final = "1h"
 _LAST_HOLD: Final = "30m"
 _POINTS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Percentage points that errors may rise by."""
+_USUAL_POINTS: Final = 0.5
 _REGRESSION: Final = 0.5
 """Errors may rise by so much of themselves: a release that fails half as often again is not what anybody wants."""
 _SLOWER: Final = 1.2
@@ -55,17 +56,18 @@ class Proposal:
 
 def propose(seen: Sequence[Seen]) -> Proposal:
     """Gates for what is there: errors where users meet them (at the gateway, if it counts), and the latencies."""
-    chosen = _chosen(seen)
+    busy = [one for one in seen if one.rate > 0.0]
+    chosen = _chosen(busy or seen)
     if not chosen:
-        return Proposal((), _steps(_DEFAULT_HOLD, None, ()))
-    if any(one.rate <= 0.0 for one in chosen):
-        gates = tuple(_gate(one, _POINTS[2]) for one in chosen)
+        return Proposal((), _steps(_DEFAULT_HOLD, None))
+    if not busy:
+        gates = _gates(chosen, _USUAL_POINTS)
         silent = "there is no traffic now, so limits and holds are the usual ones: look again when there is"
-        return Proposal(gates, _steps(_DEFAULT_HOLD, None, ()), (silent,), _all_relative(gates))
+        return Proposal(gates, _steps(_DEFAULT_HOLD, None), (silent,), _all_relative(gates))
     hold, gates, found = _sharp_enough(chosen)
     told = tuple(Said(said.entry, (*said.why, _sees(one))) for said, one in zip(gates, found.gates, strict=True))
     warnings = tuple(f"{one.gate}: {text}" for one in found.gates for text in one.warnings)
-    return Proposal(told, _steps(hold, found, gates), warnings, _all_relative(gates))
+    return Proposal(told, _steps(hold, found), warnings, _all_relative(gates))
 
 
 def _all_relative(gates: Sequence[Said]) -> bool:
@@ -97,15 +99,23 @@ def _sharp_enough(chosen: Sequence[Seen]) -> tuple[str, tuple[Said, ...], Plan]:
 
 
 def _tried(chosen: Sequence[Seen], points: float, hold: str) -> tuple[tuple[Said, ...], Plan]:
-    gates = tuple(_gate(one, points) for one in chosen)
+    gates = _gates(chosen, points)
     traffics = {str(said.entry["name"]): _traffic(one, said.entry) for one, said in zip(chosen, gates, strict=True)}
-    steps = [said.entry for said in _steps(hold, None, ())]
+    steps = [said.entry for said in _steps(hold, None)]
     return gates, plan(find_policy([{"steps": steps, "gates": [said.entry for said in gates]}]), traffics)
 
 
-def _gate(seen: Seen, points: float) -> Said:
+def _gates(chosen: Sequence[Seen], points: float) -> tuple[Said, ...]:
+    short = [one.preset.name.partition("/")[2] for one in chosen]
+    names = [
+        name if short.count(name) == 1 else seen.preset.name.replace("/", "-")
+        for name, seen in zip(short, chosen, strict=True)
+    ]
+    return tuple(_gate(name, seen, points) for name, seen in zip(names, chosen, strict=True))
+
+
+def _gate(name: str, seen: Seen, points: float) -> Said:
     preset = seen.preset
-    _, _, name = preset.name.partition("/")
     entry: Body = {"name": name, "preset": preset.name}
     if preset.name not in PRESETS:
         entry = {"name": name} | preset.measured("", None)
@@ -114,24 +124,24 @@ def _gate(seen: Seen, points: float) -> Said:
         entry["quantile"] = preset.quantile
     check = (preset.caveat,) if preset.name not in PRESETS else ()
     if preset.is_ratio:
-        now = (
-            "none was seen in the last hour" if seen.bad is None else f"now {words.percent(seen.bad)} of {_rate(seen)}"
-        )
+        now = "no request in an hour" if seen.bad is None else f"now {words.percent(seen.bad)} of {_rate(seen)}"
         return Said(entry | {"atMost": f"baseline + {points:g}pp"}, (f"{preset.what}: {now}", *check))
     quantile = seen.quantile
     limit = "" if quantile is None else _next_bound(seen.durations.bounds, quantile)
     if quantile is None or not limit:
         return Said(entry | {"atMost": preset.at_most}, (f"{preset.what}: no value to choose a limit by", *check))
-    told = f"{preset.what}: p{100.0 * float(preset.quantile):g} is {quantile * 1000.0:.3g}ms now, of {_rate(seen)}"
+    told = f"{preset.what}: p{100.0 * float(preset.quantile):g} is {_time(quantile, 3)} now, of {_rate(seen)}"
     return Said(entry | {"atMost": limit}, (f"{told}; the limit is a bound of its buckets", *check))
 
 
 def _next_bound(bounds: Sequence[float], quantile: float) -> str:
     """The first bound that leaves room above the quantile, as a limit; empty when there is none."""
     bound = next((one for one in bounds if math.isfinite(one) and one >= _SLOWER * quantile), None)
-    if bound is None:
-        return ""
-    return f"{bound * 1000:.6g}ms" if bound < 1.0 else f"{bound:.6g}s"
+    return "" if bound is None else _time(bound, 6)
+
+
+def _time(seconds: float, digits: int) -> str:
+    return f"{seconds * 1000:.{digits}g}ms" if seconds < 1.0 else f"{seconds:.{digits}g}s"
 
 
 def _rate(seen: Seen) -> str:
@@ -147,7 +157,7 @@ def _traffic(seen: Seen, entry: Body) -> Traffic:
     return Traffic(seen.rate, seen.durations.share_above(parse_seconds(limit)) or 0.0)
 
 
-def _steps(hold: str, found: Plan | None, gates: Sequence[Said]) -> tuple[Said, ...]:
+def _steps(hold: str, found: Plan | None) -> tuple[Said, ...]:
     last = min(hold, _LAST_HOLD, key=_HOLDS.index)
     steps: list[Said] = []
     for number, weight in enumerate(_WEIGHTS):

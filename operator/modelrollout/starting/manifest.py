@@ -34,9 +34,9 @@ class Draft:
     lists: dict[str, Sequence[Said]] = field(default_factory=dict)
     look_at: list[str] = field(default_factory=list)
 
-    def say(self, path: str, *lines: str) -> None:
+    def say(self, path: str, text: str) -> None:
         """A comment at a field."""
-        self.why.setdefault(path, []).extend(lines)
+        self.why.setdefault(path, []).append(text)
 
 
 def draft(serving: Serving, proposal: Proposal, *, name: str, evidence: str) -> Draft:
@@ -87,9 +87,10 @@ def _model(made: Draft, template: Body, serving: Serving) -> Body:
         found["version"], why = _version(template, str(container["image"]))
         made.say("model", why)
     made.say(
-        "model", "The same as now, so the first release shows that nothing changes. A new version is a change here"
+        "model",
+        "The same as now, so the first release shows that nothing changes. A new version is a change here, or of the "
+        "image below.",
     )
-    made.say("model", "(or of the image below).")
     return {key: found[key] for key in ("version", "uri") if key in found}
 
 
@@ -114,8 +115,11 @@ def _adopt(made: Draft, serving: Serving) -> None:
         "port": serving.port,
         "deployment": serving.name,
     }
-    made.say("adopt", "What serves now is the stable version, and goes on serving: its objects are not changed. When a")
-    made.say("adopt", "version of this ModelRollout has gone through all steps, the Deployment is scaled to zero.")
+    made.say(
+        "adopt",
+        "What serves now is the stable version, and goes on serving as it is. When a version of this ModelRollout has "
+        "gone through all steps, the Deployment is scaled to zero, and up again by an undo.",
+    )
 
 
 def _workload(made: Draft, template: Body, serving: Serving) -> Body:
@@ -125,8 +129,8 @@ def _workload(made: Draft, template: Body, serving: Serving) -> Body:
         made.say(
             "workload",
             f"HorizontalPodAutoscaler {serving.autoscaler['metadata']['name']} scales the Deployment between "
-            f"{limits.get('minReplicas', 1)} and {limits['maxReplicas']}; now {replicas}.",
-            "A version of this ModelRollout has a fixed number of pods: give as many as the busiest hour needs.",
+            f"{limits.get('minReplicas', 1)} and {limits['maxReplicas']}; now {replicas}. A version of this "
+            "ModelRollout has a fixed number of pods: give as many as the busiest hour needs.",
         )
         made.look_at.append("workload.replicas: the HorizontalPodAutoscaler does not scale the new pods")
     found: Body = {"replicas": replicas, "template": template}
@@ -134,8 +138,11 @@ def _workload(made: Draft, template: Body, serving: Serving) -> Body:
     _leave_labels(made, template, serving)
     if "readinessProbe" not in template["spec"]["containers"][0]:
         found["allowWithoutReadinessProbe"] = True
-        made.say("workload", "No readinessProbe: traffic can reach a model that is still loading. Add one, and delete")
-        made.say("workload", "allowWithoutReadinessProbe.")
+        made.say(
+            "workload",
+            "No readinessProbe: traffic can reach a model that is still loading. Add one, and delete "
+            "allowWithoutReadinessProbe.",
+        )
         made.look_at.append("workload.template: the container has no readinessProbe")
     return found
 
@@ -156,11 +163,11 @@ def _leave_labels(made: Draft, template: Body, serving: Serving) -> None:
     shown = ", ".join(f"{key}: {value}" for key, value in left.items())
     made.say(
         "workload",
-        f"The pods' labels without {shown}: Service {serving.service['metadata']['name']} selects by",
-        f"that, and would send its traffic to new pods before any step. They carry {GROUP}/name and",
-        f"{GROUP}/revision instead: monitors and network policies must select by these too.",
+        f"The pods' labels without {shown}: Service {serving.service['metadata']['name']} selects by that, and would "
+        f"send its traffic to new pods before any step. They carry {GROUP}/name and {GROUP}/revision: monitors, "
+        "network policies and affinities must select by these too.",
     )
-    made.look_at.append(f"monitors and policies that select pods by {shown} do not see the new pods")
+    made.look_at.append(f"monitors, policies and affinities that select pods by {shown} do not see the new pods")
     if not labels:
         template.get("metadata", {}).pop("labels", None)
         if not template.get("metadata", True):
@@ -177,8 +184,11 @@ def _traffic(made: Draft, template: Body, serving: Serving) -> None:
     if len(ports) != 1:
         traffic = {"port": serving.container_port} | traffic
     made.body["spec"]["traffic"] = traffic
-    made.say("traffic", "The backend in the rule of your HTTPRoute, whose weight the versions share; nothing else of")
-    made.say("traffic", "the route is touched.")
+    made.say(
+        "traffic",
+        "The backend in the rule of your HTTPRoute, whose weight the versions share; nothing else of the route is "
+        "touched.",
+    )
     weight = int(serving.backend.get("weight", 1))
     if serving.others and (weight < 100 or weight % 100):
         said = f"the backend has weight {weight} beside others: make it a multiple of 100 and scale the others alike"
@@ -202,6 +212,8 @@ def _judge(made: Draft, proposal: Proposal, evidence: str) -> None:
     if not proposal.gates:
         made.say("gates", "Without gates every candidate whose pods are ready is promoted.")
         made.look_at.append("gates: there are none")
+    elif not any("errors" in str(said.entry["name"]) for said in proposal.gates):
+        made.look_at.append("gates: none counts errors, so a candidate that only fails fast is promoted")
     made.look_at.extend(proposal.warnings)
 
 
@@ -209,7 +221,8 @@ def to_yaml(made: Draft) -> str:
     """The manifest with its reasons."""
     head = {key: made.body[key] for key in ("apiVersion", "kind", "metadata")}
     lines = ["# Made by `modelrollout init` from what runs now. Read it, change what is wrong, then apply it."]
-    lines += [f"# Look at: {one}" for one in made.look_at]
+    for one in made.look_at:
+        lines += textwrap.wrap(f"# Look at: {one}", _WIDTH, subsequent_indent="#   ")
     lines += [*_dumped(head, ""), "spec:"]
     lines += ["  # mode: observe  # steps go on by time, and what would have been done is only said"]
     for key, value in made.body["spec"].items():
@@ -236,7 +249,7 @@ def _listed(key: str, entries: Sequence[Said]) -> list[str]:
 
 
 def _comment(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent="  # ", subsequent_indent="  #   ")
+    return textwrap.wrap(text, _WIDTH, initial_indent="  # ", subsequent_indent="  # ")
 
 
 def _dumped(value: Any, indent: str) -> list[str]:

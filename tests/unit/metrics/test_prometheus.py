@@ -245,6 +245,37 @@ async def test_a_namespace_gets_its_own_rows_alone(server: Server) -> None:
     assert (ours.interval.candidate, theirs.interval.candidate) == (Counts(15.0, 150.0), Counts(150.0, 1500.0))
 
 
+async def test_a_known_server_that_has_never_failed_is_measured_and_a_slip_of_the_pen_is_not(server: Server) -> None:
+    """TGI exports no counter of failures before the first; Ray Serve none of successes before the first of these."""
+    fake, provider = server
+    present = "tgi_request_count"
+
+    def healthy(query: str, at: float) -> list[dict[str, Any]]:
+        return fake.steady(query, at) if present in query or "up{" in query else []
+
+    fake.series = healthy
+    fake.names = [present]
+    found = await _measure(provider, Gate.model_validate({"name": "errors", "preset": "tgi/errors"}))
+    assert found.problem is None
+    assert found.interval is not None
+    assert found.interval.candidate == Counts(0.0, 150.0)
+    slip = {"bad": "tgi_request_failures", "total": "tgi_request_count"}
+    wrong = await _measure(provider, Gate.model_validate({"name": "e", "ratio": slip, "atMost": "1%"}))
+    assert wrong.problem is not None
+    assert "knows no metric tgi_request_failures" in wrong.problem.message
+    present = "ray_serve_deployment_error_counter_total"
+    failing = await _measure(provider, Gate.model_validate({"name": "r", "preset": "rayserve/errors"}))
+    assert failing.problem is None
+    assert failing.interval is not None
+    assert failing.interval.candidate == Counts(150.0, 150.0), "all of them failed"
+
+
+async def test_a_ratio_of_others_shows_its_sum_in_the_query(server: Server) -> None:
+    _, provider = server
+    found = await _measure(provider, Gate.model_validate({"name": "e", "preset": "triton/errors"}))
+    assert re.fullmatch(r"(sum\(.*\)) / \(\1 \+ sum\(.*_success.*\)\)", found.query), found.query
+
+
 async def test_a_refused_query_blinds_nobody_else(server: Server) -> None:
     fake, provider = server
     fake.refused = "broken"

@@ -12,6 +12,7 @@ from modelrollout.api.presets.registry import PRESETS
 from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.engine.gate_tests import compiled
 from modelrollout.gates.evidence import Histogram
+from modelrollout.lint.manifests import lint
 from modelrollout.starting.evidence import Seen
 from modelrollout.starting.gates import Proposal, propose
 from modelrollout.starting.manifest import Draft, draft, to_yaml
@@ -41,6 +42,7 @@ def test_it_can_be_read_by_the_operator_and_says_the_same_in_yaml() -> None:
     assert made.body["spec"]["adopt"] == {"service": "ranker", "port": 80, "deployment": "ranker"}
     assert made.body["spec"]["traffic"] == {"gatewayAPI": {"route": {"name": "ranker", "backend": "ranker"}}}
     assert all(len(line) <= 120 for line in to_yaml(made).splitlines())
+    assert not lint({"ranker.yaml": to_yaml(made)}).findings, "neither errors nor advice"
 
 
 def test_new_pods_do_not_carry_what_the_adopted_service_selects_by() -> None:
@@ -152,6 +154,16 @@ def test_where_no_limit_is_absolute_one_percent_stays_behind_to_compare_with() -
     made = _draft(proposal=propose([_seen("envoy/errors", 50.0, 0.001)]))
     assert made.body["spec"]["baselineHoldback"] == 1
     assert "baselineHoldback" not in _draft(proposal=propose([_seen("envoy/latency", 50.0)])).body["spec"]
+
+
+def test_two_servers_in_one_pod_get_gates_of_different_names() -> None:
+    found = propose([_seen("vllm/latency", 50.0), _seen("bentoml/latency", 50.0)])
+    assert [said.entry["name"] for said in found.gates] == ["vllm-latency", "bentoml-latency"]
+
+
+def test_metrics_that_nobody_uses_now_are_no_gates_when_others_are_used() -> None:
+    found = propose([Seen(PRESETS["envoy/errors"], 0.0), _seen("vllm/errors", 50.0, 0.001), _seen("vllm/ttft", 50.0)])
+    assert [said.entry["preset"] for said in found.gates] == ["vllm/errors", "vllm/ttft"]
 
 
 def test_a_service_without_traffic_gets_the_usual_limits_and_is_told() -> None:
