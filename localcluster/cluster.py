@@ -133,6 +133,16 @@ class LocalCluster:
             namespace=namespace,
         )
 
+    def person_kubeconfig(self, person: str, namespace: str) -> Path:
+        """A kubeconfig with the token of an ordinary user (:data:`localcluster.credentials.PEOPLE`)."""
+        return kubeconfig.write(
+            self.folder / "accounts" / f"{namespace}_{person}.kubeconfig",
+            server=self.apiserver_url,
+            ca_file=self.ca_file,
+            token=self._stack.credentials.tokens[person],
+            namespace=namespace,
+        )
+
     def logs(self, namespace: str, pod: str) -> str:
         """What a pod's processes have written so far, over all restarts; also after the pod is gone."""
         log = self.folder / "logs" / "pods" / f"{namespace}_{pod}.log"

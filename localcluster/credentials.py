@@ -15,6 +15,9 @@ PROMETHEUS = "localcluster:prometheus"
 # cluster has no secrets from itself; the roles of real installations are tried with ServiceAccounts.
 _USERS = (ADMIN, CONTROLLERS, SCHEDULER, NODE, CONTOUR, PROMETHEUS)
 
+# People with a token and no rights but those that somebody binds to them.
+PEOPLE = ("ann", "bob", "cleo", "dan")
+
 # The DER of an EC private key on P-256 around its 32 secret bytes; the public half may be left out.
 _EC_KEY_PREFIX = bytes.fromhex("30310201010420")
 _EC_KEY_SUFFIX = bytes.fromhex("a00a06082a8648ce3d030107")
@@ -31,9 +34,10 @@ class Credentials:
 
 
 def create(folder: Path) -> Credentials:
-    """Make tokens for every program and the key that signs ServiceAccount tokens."""
-    tokens = {user: secrets.token_urlsafe(24) for user in _USERS}
-    lines = [f'{token},{user},{user},"system:masters"\n' for user, token in tokens.items()]
+    """Make tokens for every program and person, and the key that signs ServiceAccount tokens."""
+    tokens = {user: secrets.token_urlsafe(24) for user in (*_USERS, *PEOPLE)}
+    lines = [f'{tokens[user]},{user},{user},"system:masters"\n' for user in _USERS]
+    lines += [f"{tokens[user]},{user},{user}\n" for user in PEOPLE]
     token_file = folder / "tokens.csv"
     token_file.write_text("".join(lines), encoding="ascii")
     key_file = folder / "service-account.key"

@@ -1052,6 +1052,26 @@ DECISIONS: Final = (
         "spec.comment",
         ("must say why", "give a comment"),
     ),
+    Wrong("approve-nobody", {"spec.action": "approve"}, "spec.role", ("said in a role", "role: risk")),
+    Wrong(
+        "approve-silent",
+        {"spec.action": "approve", "spec.role": "risk", "spec.comment": " "},
+        "spec.comment",
+        ("say why",),
+    ),
+    Wrong(
+        "reject-silent",
+        {"spec.action": "reject", "spec.role": "risk", "spec.comment": DELETE},
+        "spec.comment",
+        ("say why",),
+    ),
+    Wrong(
+        "approve-anything",
+        {"spec.action": "approve", "spec.role": "risk", "spec.comment": "fine", "spec.revision": DELETE},
+        "spec.revision",
+        ("of one revision", "status.candidate.revision"),
+    ),
+    Wrong("role-of-abort", {"spec.role": "risk"}, "spec.role", ("approve or reject", "leave it out")),
     Wrong("expires-words", {"spec.expiresAfter": "soon"}, "spec.expiresAfter", ("not a duration", "15m")),
 )
 """Wrong RolloutDecisions."""

@@ -232,6 +232,8 @@ class World:
         self.route = _Route()
         self.humans: dict[str, Human] = {}
         self.answers: dict[str, Answer] = {}
+        self.author = "ann"
+        """Who last changed the spec, as the API server vouches."""
         self.frozen = ""
         self.frozen_until: datetime | None = None
         self.template_error = ""
@@ -334,8 +336,7 @@ class World:
             expires=now + timedelta(seconds=expires),
             revision=revision,
             full=full,
-            author="ann",
-            **more,
+            **{"author": "ann"} | more,
         )
         self.touch()
         return uid
@@ -557,6 +558,7 @@ class World:
             humans=tuple(self.humans.values()),
             adopted=self._adopted(),
             freezes=(Freeze("a test", self.frozen, until=self.frozen_until),) if self.frozen else (),
+            author=self.author,
             deleting=self.deleting,
             has_finalizer=self.finalizer,
             told=dict(self._crossed),

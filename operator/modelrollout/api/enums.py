@@ -57,6 +57,7 @@ class Reason(StrEnum):
     STEP_DONE = "StepDone"
     AWAITING_APPROVAL = "AwaitingApproval"
     NOT_WANTED = "NotWanted"
+    APPROVALS_VOIDED = "ApprovalsVoided"
     RAISING_WEIGHT = "RaisingWeight"
     PAUSED_BY_SPEC = "PausedBySpec"
     PAUSED_BY_DECISION = "PausedByDecision"
@@ -81,6 +82,7 @@ class Reason(StrEnum):
     GATE_BREACHED = "GateBreached"
     CATASTROPHE = "Catastrophe"
     ABORTED = "Aborted"
+    REJECTED = "Rejected"
     FAILED_TO_START = "FailedToStart"
     PODS_FAILING = "PodsFailing"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
@@ -154,6 +156,13 @@ class Action(StrEnum):
     PROMOTE = "promote"
     UNDO = "undo"
     RETRY = "retry"
+    APPROVE = "approve"
+    REJECT = "reject"
+
+    @property
+    def needs_role(self) -> bool:
+        """Whether it is said in a role."""
+        return self in (Action.APPROVE, Action.REJECT)
 
 
 class Role(StrEnum):

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 
 __all__ = [
     "ANNOTATION_APPLIED",
+    "ANNOTATION_AUTHOR",
     "ANNOTATION_OWNER_UID",
     "ANNOTATION_PROMOTED_AT",
     "ANNOTATION_RETIRED_AT",
@@ -48,6 +49,7 @@ SERVICE_PORT: Final = 80
 """Port of every revision's Service, whatever runs it; it leads to the container's port."""
 
 ANNOTATION_APPLIED: Final = f"{GROUP}/applied"
+ANNOTATION_AUTHOR: Final = f"{GROUP}/author"
 ANNOTATION_OWNER_UID: Final = f"{GROUP}/owner-uid"
 ANNOTATION_PROMOTED_AT: Final = f"{GROUP}/promoted-at"
 ANNOTATION_RETIRED_AT: Final = f"{GROUP}/retired-at"

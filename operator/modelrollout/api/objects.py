@@ -8,6 +8,7 @@ from typing import Any
 
 from modelrollout.api.decision import RolloutDecisionSpec
 from modelrollout.api.freeze import RolloutFreezeSpec
+from modelrollout.api.meta import ANNOTATION_AUTHOR
 from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.api.status import ModelRolloutStatus
 
@@ -45,6 +46,9 @@ class Rollout:
     status: ModelRolloutStatus
     edited_by: str = ""
     """The field manager that wrote ``spec`` last, as far as the object says."""
+    author: str = ""
+    """Who last changed model, template, steps or gates, as the annotation says; true only where the policy in
+    manifests/policies sees to it."""
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Rollout:
@@ -69,6 +73,7 @@ class Rollout:
             raw_spec=body["spec"],
             status=read_status(body),
             edited_by=_last_editor(metadata),
+            author=str((metadata.get("annotations") or {}).get(ANNOTATION_AUTHOR, "")),
         )
 
     @property

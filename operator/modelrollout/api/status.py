@@ -16,6 +16,7 @@ from modelrollout.api.meta import ApiModel
 
 __all__ = [
     "AdoptedRef",
+    "Approved",
     "Blind",
     "Condition",
     "Contest",
@@ -217,6 +218,23 @@ class LimitChange(ApiModel):
     """Who wrote it: the field manager of the spec, as far as the object says."""
 
 
+class Approved(ApiModel):
+    """An approval of the candidate that counts."""
+
+    step: str = Field(max_length=63)
+    """Name of the step."""
+    role: str = Field(max_length=40)
+    """The role in which it was said."""
+    author: str = Field(max_length=256)
+    """Who said it, as the API server vouched."""
+    decision: str = Field(max_length=253)
+    """Name of the RolloutDecision; it has the whole comment and what was seen."""
+    at: Time
+    """When it was said."""
+    comment: str = Field(default="", max_length=160)
+    """Why."""
+
+
 class Pause(ApiModel):
     """Why nothing moves up."""
 
@@ -412,6 +430,11 @@ class ModelRolloutStatus(ApiModel):
     """What was found before the candidate's first traffic."""
     preflight_overruled: bool = False
     """Someone said `promote` while that held the first traffic back."""
+    approvals: list[Approved] = Field(default_factory=list, max_length=20)
+    """Approvals of this candidate, the newest first. Voided when a limit is loosened or another revision begins."""
+    authors: list[Annotated[str, Field(max_length=256)]] = Field(default_factory=list, max_length=8)
+    """Who changed model, template, steps or gates for this candidate: their approvals do not count alone. Empty while
+    nobody vouches for it."""
     limit_changes: list[LimitChange] = Field(default_factory=list, max_length=5)
     """Limits that were loosened during this rollout, the newest first."""
     observed: Message = ""

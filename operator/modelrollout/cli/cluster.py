@@ -182,6 +182,20 @@ class Cluster:
                 raise
         return str(answer.get("status", {}).get("userInfo", {}).get("username", ""))
 
+    def may(self, verb: str, namespace: str, name: str) -> bool:
+        """Whether this person has a verb on a ModelRollout."""
+        about = {"group": GROUP, "resource": ROLLOUTS.plural, "verb": verb, "namespace": namespace, "name": name}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": about},
+        }
+        with self._understood("ask what you may do"):
+            answer: Any = self._objects.create_cluster_custom_object(
+                "authorization.k8s.io", "v1", "selfsubjectaccessreviews", review, _request_timeout=_timeouts()
+            )
+        return bool(answer.get("status", {}).get("allowed"))
+
     def _page(self, resource: Resource, fields: str, labels: str, *, everywhere: bool = False) -> dict[str, Any]:
         chosen: dict[str, Any] = {"field_selector": fields, "label_selector": labels, "_request_timeout": _timeouts()}
         with self._understood(f"list {resource.plural}", resource):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
@@ -141,12 +142,17 @@ class Actions:
         return str(body["metadata"]["resourceVersion"]) if body is not None else rollout.resource_version
 
     async def answer(self, key: tuple[str, str], answer: Answer) -> None:
-        """Say on a decision about a rollout what became of it."""
+        """Say on a decision about a rollout what became of it, and what was seen; the log keeps the whole of it."""
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        status = {"state": str(answer.state), "message": answer.message[:1024], "at": at}
+        status: dict[str, Any] = {"state": str(answer.state), "message": answer.message[:1024], "at": at}
+        status |= {"verified": answer.verified}
+        if answer.seen is not None:
+            status |= {"seen": answer.seen.model_dump(mode="json", by_alias=True, exclude_none=True)}
         path = DECISIONS.path(key[0], answer.name, "status")
         try:
-            await self._kube.merge_patch(path, {"status": status})
+            whole = await self._kube.merge_patch(path, {"status": status})
+            archived = {"name": answer.name, "spec": whole.get("spec"), "status": whole.get("status")}
+            _log.info("%s/%s: decision on record: %s", *key, json.dumps(archived, ensure_ascii=False))
         except NotFound:
             _log.info("%s/%s: the decision %s was deleted before it was answered", *key, answer.name)
         self._store.drop_decision(key, answer.name)

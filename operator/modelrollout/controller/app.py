@@ -17,7 +17,10 @@ from modelrollout.controller.queue import WorkQueue
 from modelrollout.controller.reconcile import Reconciler
 from modelrollout.controller.settings import Settings
 from modelrollout.controller.store import Store
+from modelrollout.controller.vouching import Vouching
 from modelrollout.kube.client import (
+    ADMISSION_BINDINGS,
+    ADMISSION_POLICIES,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     HTTP_ROUTES,
@@ -62,10 +65,12 @@ class Application:
         self._freezes = Freezes(kube, self._freeze_changed)
         self._page = Page(settings.web, kube, self.store, deployments) if settings.web else None
         self._reflectors = (deployments, pods, slices, routes, self._freezes.labelled)
+        policies, bindings = (Reflector(kube, one, lambda _: None) for one in (ADMISSION_POLICIES, ADMISSION_BINDINGS))
         self._http = Http()
         directory = Directory(settings.receivers, kube, self._http, settings.notify_hosts)
         incidents = Incidents(kube, settings.links)
         self._outbox = Outbox(directory, incidents, wake=lambda key: self.queue.add(key, urgent=False))
+        self._helpful = (self._freezes.objects, policies, bindings)
         self._reconciler = Reconciler(
             kube,
             self.store,
@@ -76,6 +81,7 @@ class Application:
             self._freezes,
             self._outbox,
             incidents,
+            Vouching(policies, bindings),
             metrics_delay=settings.metrics_delay,
             wake=lambda key: self.queue.add(key, urgent=True),
             heard=self._heard,
@@ -84,14 +90,15 @@ class Application:
 
     async def start(self) -> None:
         """Fill the copies, then begin to work: a half-filled copy would look like missing objects."""
-        for reflector in (*self._reflectors, self._freezes.objects):
+        for reflector in (*self._reflectors, *self._helpful):
             self._spawn(reflector.run())
         self._spawn(self._work_when_synced())
 
     async def _work_when_synced(self) -> None:
         for reflector in self._reflectors:
             await reflector.synced.wait()
-        await self._freezes.objects.tried.wait()  # without them nothing goes up, but everything else does
+        for reflector in self._helpful:  # without freezes nothing goes up, without policies approvals do not count
+            await reflector.tried.wait()
         _log.info("the copies are filled; working")
         if self._page is not None:
             self._spawn(self._page.run())

@@ -74,10 +74,7 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, failed: asynci
 
 def _plain(body: kopf.Body) -> dict[str, Any]:
     """The object as a plain dict of its own."""
-    raw: dict[str, Any] = dict(body)
-    metadata = dict(raw["metadata"])
-    metadata.pop("managedFields", None)
-    return raw | {"metadata": metadata}
+    return dict(body)
 
 
 def configure(settings: kopf.OperatorSettings) -> None:

@@ -27,6 +27,7 @@ from modelrollout.controller.freezes import Freezes
 from modelrollout.controller.incidents import Incidents
 from modelrollout.controller.reports import reports_of
 from modelrollout.controller.store import Store
+from modelrollout.controller.vouching import AUTHOR_POLICY, DECISION_POLICY, Vouching
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
 from modelrollout.engine.model import Answer, Decision, Human, Input, Measurement, ProblemKind, RevisionView, Target
@@ -89,6 +90,7 @@ class Reconciler:
         freezes: Freezes,
         outbox: Outbox,
         incidents: Incidents,
+        vouching: Vouching,
         *,
         metrics_delay: float,
         wake: Callable[[Key], None],
@@ -101,6 +103,7 @@ class Reconciler:
         self._traffic = traffic
         self._metrics = metrics
         self._freezes = freezes
+        self._vouching = vouching
         self._delay = metrics_delay
         self._wake = wake
         self._heard = heard
@@ -187,6 +190,7 @@ class Reconciler:
             revisions=revisions,
             route=await self._traffic.observe(rollout, first=not _has_stable(status, revisions)),
             humans=tuple(self._humans(rollout)),
+            author=self._author(rollout, status),
             edited_by=rollout.edited_by,
             adopted=adopted.adopted if adopted is not None else None,
             freezes=self._freezes.of(rollout.namespace),
@@ -231,9 +235,16 @@ class Reconciler:
                 comment=decided.spec.comment,
                 override_freeze=decided.spec.override_freeze,
                 accept_breached=tuple(decided.spec.accept_breached or ()),
+                role=decided.spec.role or "",
+                unverified=self._vouching.why_not(DECISION_POLICY, decided.created),
             )
             for decided in self._store.decisions(rollout.key)
         ]
+
+    def _author(self, rollout: Rollout, status: ModelRolloutStatus) -> str:
+        """Who changed what is released, if the policy that sees to it stood when the candidate began."""
+        began = status.candidate.since if status.candidate is not None else None
+        return "" if self._vouching.why_not(AUTHOR_POLICY, began or datetime.now(UTC)) else rollout.author
 
     def _take_measurement(self, rollout: Rollout, seen: Input) -> Measurement | None:
         """The measurement that has come in, if it was planned for this very state."""
@@ -337,7 +348,8 @@ class Reconciler:
         for decided in waiting:
             if (datetime.now(UTC) - decided.created).total_seconds() > _PATIENCE_SECONDS:
                 message = f"there is no ModelRollout {key[1]} in namespace {key[0]}"
-                await self._actions.answer(key, Answer(decided.name, DecisionState.REFUSED, message))
+                verified = not self._vouching.why_not(DECISION_POLICY, decided.created)
+                await self._actions.answer(key, Answer(decided.name, DecisionState.REFUSED, message, verified))
         return _PATIENCE_SECONDS if self._store.decisions(key) else None
 
     async def _report_unreadable(self, key: Key, body: dict[str, Any], error: ValueError) -> None:

@@ -34,6 +34,7 @@ class Store:
 
     def put(self, body: Body) -> bool:
         """Remember a ModelRollout; whether anything but its status (which only we write) is new."""
+        body = _without_details(body)
         metadata = body["metadata"]
         key = (metadata["namespace"], metadata["name"])
         before = self._rollouts.get(key)
@@ -107,6 +108,17 @@ class Store:
             if decided is not None:
                 found.append(decided)
         return found
+
+
+def _without_details(body: Body) -> Body:
+    """The object with only that of its managedFields which tells who wrote the spec: the rest is most of its size."""
+    writers = [
+        {"manager": one.get("manager", ""), "time": one.get("time", ""), "fieldsV1": {"f:spec": {}}}
+        for one in body["metadata"].get("managedFields") or []
+        if "f:spec" in (one.get("fieldsV1") or {})
+    ]
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    return body | {"metadata": metadata | ({"managedFields": writers} if writers else {})}
 
 
 def _version(body: Body) -> int:

@@ -5,7 +5,7 @@ It reads like a table of contents. Each line below is a rule in a module of this
     identity   who is stable (the cluster's labels say so; status is a cache of them)
     routing    what became of the weights that were written (our own unrecorded lowering, an outside edit)
     evidence   what the metrics say
-    humans     what people said
+    humans     what people said (approvals: whose word counts)
     progress   the way of the candidate: it begins, is guarded (guards), takes its steps (steps), and is promoted
                (promotion); raising says what it takes for weight to go up, windows when it may
     rollback   back to stable: breach, failure, abort, revert
@@ -22,6 +22,7 @@ from __future__ import annotations
 from modelrollout.api.enums import Phase, Reason
 from modelrollout.engine import (
     adoption,
+    approvals,
     capacity,
     contest,
     guards,
@@ -50,6 +51,7 @@ def decide(i: Input) -> Decision:
     identity.find_stable(d)
     promotion.adopt_promotion(d)
     routing.note_what_was_applied(d)
+    approvals.note_author(d)
     follow_gate_edits(d)
     take_evidence(d)
     note_split(d)

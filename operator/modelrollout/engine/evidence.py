@@ -16,6 +16,7 @@ from modelrollout.api.gate import Gate, OnBreach
 from modelrollout.api.grammar import parse_limit, parse_percent
 from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.api.status import GateStatus, LimitChange
+from modelrollout.engine import approvals
 from modelrollout.engine.blindness import (
     lasting,
     no_baseline_yet,
@@ -119,6 +120,7 @@ def follow_gate_edits(d: Draft) -> None:
     for known in d.status.gates:
         gate = wanted.get(known.name)
         if gate is None:
+            approvals.void(d, f"gate {known.name} was taken away")
             continue
         definition = definition_hash(gate)
         if known.definition == definition:
@@ -142,8 +144,10 @@ def _record_loosening(d: Draft, gate: Gate, known: GateStatus) -> None:
     before, after = old.at(baseline) or 0.0, new.at(baseline) or 0.0
     looser = after < before if gate.at_least is not None else after > before
     if looser:
-        change = LimitChange(gate=gate.name, old=known.says, new=new.text, at=d.now, by=d.input.edited_by[:253])
+        by = d.input.author or d.input.edited_by
+        change = LimitChange(gate=gate.name, old=known.says, new=new.text, at=d.now, by=by[:253])
         d.set(limit_changes=[change, *d.status.limit_changes][:5])
+        approvals.void(d, f"the limit of {gate.name} was loosened from {known.says} to {new.text}")
         d.event(Reason.GATE_WARNED, f"the limit of {gate.name} was loosened from {known.says} to {new.text}")
 
 

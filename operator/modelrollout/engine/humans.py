@@ -12,6 +12,8 @@ promote  a step is being held, not frozen, in the window, not blind  this step e
          with ``accept_breached``, also breached                     these gates act no more, on record
 undo     one is on trial, or the one before the promoted is kept     it serves until spec names another
 retry    the revision in spec was rolled back                        it begins anew
+approve  a step waits for this role                                  it counts; with enough people on it goes
+reject   a candidate is on its way, and a step asks for this role    all traffic back; not tried again
 =======  ==========================================================  =================================
 """
 
@@ -20,12 +22,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from modelrollout.api.decision import DecisionState
+from modelrollout.api.decision import DecisionState, Seen
 from modelrollout.api.enums import Action, Phase, Reason
 from modelrollout.api.status import Blind, Override, Pause, Pinned
 from modelrollout.engine import approvals, contest, identity, preflight, raising, rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Answer, Human
+from modelrollout.engine.seen import what_is_seen
 
 __all__ = ["listen"]
 
@@ -39,11 +42,12 @@ class _RefusedError(Exception):
 def listen(d: Draft) -> None:
     """Act on every decision that has not been answered."""
     for human in sorted(d.input.humans, key=lambda one: one.created):
+        seen = what_is_seen(d)
         if human.uid in d.status.handled:
-            d.then.append(Answer(human.name, DecisionState.APPLIED, f"{human.verb} was done"))
+            d.then.append(_answer(human, DecisionState.APPLIED, f"{human.verb} was done", seen))
             continue
         state, message = _hear(d, human)
-        d.then.append(Answer(human.name, state, message))
+        d.then.append(_answer(human, state, message, seen))
         who = human.author or "someone"
         if state is DecisionState.APPLIED:
             d.set(handled=[human.uid, *d.status.handled][:32])
@@ -52,6 +56,11 @@ def listen(d: Draft) -> None:
         else:
             refused = Reason.DECISION_EXPIRED if state is DecisionState.EXPIRED else Reason.DECISION_REFUSED
             d.event(refused, f"{human.verb} by {who} is not done: {message}", warning=True)
+
+
+def _answer(human: Human, state: DecisionState, message: str, seen: Seen) -> Answer:
+    note = f" (unverified: {human.unverified})" if human.unverified and human.unverified not in message else ""
+    return Answer(human.name, state, message + note, verified=not human.unverified, seen=seen)
 
 
 def _hear(d: Draft, human: Human) -> tuple[DecisionState, str]:
@@ -224,6 +233,26 @@ def _retry(d: Draft, human: Human) -> str:
     return f"version {failed.version} begins anew at the first step"
 
 
+def _approve(d: Draft, human: Human) -> str:
+    _on_trial(d, human)
+    why = approvals.why_not(d, human)
+    if why:
+        raise _RefusedError(why)
+    return approvals.count(d, human)
+
+
+def _reject(d: Draft, human: Human) -> str:
+    version = _on_trial(d, human)
+    if not any(step.approval is not None and step.approval.role == human.role for step in d.input.spec.steps):
+        raise _RefusedError(f"no step asks for role {human.role}: type {d.command('abort')}")
+    if not d.stable:
+        raise _RefusedError("this is the first revision; there is nothing to go back to")
+    d.decision = human.uid
+    message = f"rejected by {human.author or 'a decision'} with the role {human.role}: {human.comment}"
+    rollback.roll_back(d, Reason.REJECTED, message)
+    return f"version {version} gets no traffic any more"
+
+
 _VERBS: Final[dict[Action, Callable[[Draft, Human], str]]] = {
     Action.PAUSE: _pause,
     Action.RESUME: _resume,
@@ -231,4 +260,6 @@ _VERBS: Final[dict[Action, Callable[[Draft, Human], str]]] = {
     Action.PROMOTE: _promote,
     Action.UNDO: _undo,
     Action.RETRY: _retry,
+    Action.APPROVE: _approve,
+    Action.REJECT: _reject,
 }

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from modelrollout.api.decision import DecisionState
+from modelrollout.api.decision import DecisionState, Seen
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Reason, Role
 from modelrollout.api.incident import RolloutIncidentSpec
@@ -265,6 +265,9 @@ class Human:
     comment: str = ""
     override_freeze: bool = False
     accept_breached: tuple[str, ...] = ()
+    role: str = ""
+    unverified: str = ""
+    """Why nobody vouches for its author and right; empty when the API server's policy does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +315,8 @@ class Input:
     measurement: Measurement | None = None
     humans: tuple[Human, ...] = ()
     """In the order in which they were created, which times of one second alone do not tell."""
+    author: str = ""
+    """Who last changed what is released, as a policy of the API server vouches; empty when none does."""
     edited_by: str = ""
     """Who wrote ``spec`` last, as far as the object says: the field manager."""
     adopted: Adopted | None = None
@@ -405,6 +410,10 @@ class Answer:
     name: str
     state: DecisionState
     message: str
+    verified: bool = False
+    """Whether the API server vouched for its author and right."""
+    seen: Seen | None = None
+    """What was known when it was heard."""
 
 
 Action = SetWeights | Create | Scale | SetRole | ReplacePod | Delete | SetFinalizer | RecordIncident | Answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelrollout.api.enums import Outcome, Phase, Reason
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import Pause, StepStatus
-from modelrollout.engine import identity, preflight, rollback, windows
+from modelrollout.engine import approvals, identity, preflight, rollback, windows
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.guards import broken_pods, gate_breached
 from modelrollout.engine.promotion import promote
@@ -37,12 +37,15 @@ def begin(d: Draft, target: str) -> None:
         preflight=[],
         preflight_overruled=False,
         limit_changes=[],
+        approvals=[],
+        authors=[],
         pods_missing_since=None,
         blind=None,
         failed=None,
         paused=None,
         observed_revision=target,
     )
+    approvals.note_author(d)
     version = d.status.candidate.version if d.status.candidate else ""
     if not d.stable:
         reason, message = Reason.FIRST_REVISION, f"version {version} is the first one: it is deployed without steps"

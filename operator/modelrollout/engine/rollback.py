@@ -9,6 +9,7 @@ from __future__ import annotations
 from modelrollout.api.enums import Outcome, Phase, Reason
 from modelrollout.api.grammar import format_duration
 from modelrollout.api.status import Failed, HistoryEntry, StepStatus
+from modelrollout.engine import approvals
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import judged_anew, requests_seen
 from modelrollout.engine.looking import cut_by_retreat
@@ -33,6 +34,7 @@ LATCHED = frozenset(
         Reason.UNDECIDED,
         Reason.CATASTROPHE,
         Reason.ABORTED,
+        Reason.REJECTED,
         Reason.FAILED_TO_START,
         Reason.PODS_FAILING,
         Reason.PROGRESS_DEADLINE_EXCEEDED,
@@ -92,6 +94,7 @@ def retreat(d: Draft, reason: Reason, message: str) -> None:
     """Take all traffic from the candidate but keep it: the way up begins anew from the first step."""
     blind = d.status.blind
     _take_traffic_away(d)
+    approvals.void(d, "the candidate went back to the start")
     d.set(
         step=StepStatus(number=0, of=len(d.input.spec.steps), name="start", since=d.now),
         evaluated_at=None,

@@ -309,6 +309,8 @@ def _undecided(d: Draft) -> tuple[Gate, str] | None:
     more, and hold nothing up."""
     step = d.status.step
     assert step is not None
+    if d.status.weight == 0:
+        return None  # an approval before the first traffic: there is nothing to judge
     known = {gate.name: gate for gate in d.status.gates}
     silent = relative_gates(d) if d.status.weight == 100 else set()
     for gate in d.input.spec.gates:

@@ -24,6 +24,8 @@ from modelrollout.transport import words
 
 __all__ = [
     "ACCESS_REVIEWS",
+    "ADMISSION_BINDINGS",
+    "ADMISSION_POLICIES",
     "CONFIG_MAPS",
     "CORE_EVENTS",
     "DECISIONS",
@@ -108,6 +110,8 @@ ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices")
 HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "httproutes")
 SECRETS: Final = Resource("", "v1", "secrets")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps")
+ADMISSION_POLICIES: Final = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies")
+ADMISSION_BINDINGS: Final = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings")
 CORE_EVENTS: Final = Resource("", "v1", "events")
 TOKEN_REVIEWS: Final = Resource("authentication.k8s.io", "v1", "tokenreviews")
 ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")

@@ -20,6 +20,8 @@ DOES: Final = {
     Action.RETRY: "Try a version again that was rolled back.",
     Action.PROMOTE: "End the current step now and go to the next one.",
     Action.UNDO: "Go back to the version that was stable before.",
+    Action.APPROVE: "Agree, in a role that this step asks for; with enough people the steps go on.",
+    Action.REJECT: "Refuse, in a role that a step asks for: all traffic goes back to the stable version, for good.",
 }
 _DOES_IN_FULL: Final = "Skip every step that is left."
 
@@ -34,6 +36,7 @@ class Said:
     revision: str = ""
     override_freeze: bool = False
     accept_breached: tuple[str, ...] = ()
+    role: str = ""
 
     @property
     def does(self) -> str:
@@ -47,6 +50,8 @@ def manifest(rollout: Rollout, said: Said, author: str) -> dict[str, Any]:
     revision = said.revision or _meant(rollout, said.action)
     if revision:
         spec["revision"] = revision
+    if said.role:
+        spec["role"] = said.role
     if said.full:
         spec["full"] = True
     if said.override_freeze:
@@ -81,7 +86,7 @@ def sensible(rollout: Rollout) -> list[Said]:
     if status.candidate is not None and status.stable is not None and not status.phase.is_leaving:
         found.append(Said(Action.ABORT))
         found.append(Said(Action.RESUME if status.phase is Phase.PAUSED else Action.PAUSE))
-        found += [Said(Action.PROMOTE), Said(Action.PROMOTE, full=True)]
+        found += _ways_up(rollout)
     if status.failed is not None:
         found.append(Said(Action.RETRY))
     promoted = [entry for entry in status.history if entry.outcome is Outcome.PROMOTED]
@@ -90,10 +95,19 @@ def sensible(rollout: Rollout) -> list[Said]:
     return found
 
 
+def _ways_up(rollout: Rollout) -> list[Said]:
+    """What brings the candidate on: people with the role where a step waits for them, else a promotion."""
+    step = rollout.status.step
+    if step is not None and step.role:
+        return [Said(Action.APPROVE, role=step.role), Said(Action.REJECT, role=step.role)]
+    ahead = any(one.approval for one in rollout.spec.steps[step.number if step is not None else 0 :])
+    return [Said(Action.PROMOTE)] + ([] if ahead else [Said(Action.PROMOTE, full=True)])
+
+
 def command(rollout: Rollout, said: Said) -> str:
     """The verb of this project's command that says it; the comment is left to the person."""
-    full = " --full" if said.full else ""
-    return f'kubectl modelrollout {said.action} {rollout.name} -n {rollout.namespace}{full} -m "why"'
+    more = (" --full" if said.full else "") + (f" --role {said.role}" if said.role else "")
+    return f'kubectl modelrollout {said.action} {rollout.name} -n {rollout.namespace}{more} -m "why"'
 
 
 def plain_command(body: dict[str, Any], flags: str = "") -> str:

@@ -80,3 +80,17 @@ def test_a_decision_that_cannot_be_read_is_said_once(caplog: pytest.LogCaptureFi
     assert store.decisions(KEY) == []
     assert len(caplog.records) == 1
     assert "cannot read the decision odd" in caplog.text
+
+
+def test_who_wrote_the_spec_is_kept_and_the_rest_of_the_managed_fields_is_not() -> None:
+    body = _rollout(1)
+    body["metadata"]["managedFields"] = [
+        {"manager": "argocd-controller", "time": "2026-11-21T10:00:00Z", "fieldsV1": {"f:spec": {"f:model": {}}}},
+        {"manager": "modelrollout", "time": "2026-11-21T10:01:00Z", "fieldsV1": {"f:status": {"f:phase": {}}}},
+    ]
+    store = Store()
+    store.put(body)
+    kept = store.rollout(KEY)
+    assert kept is not None
+    (entry,) = kept["metadata"]["managedFields"]
+    assert (entry["manager"], entry["fieldsV1"]) == ("argocd-controller", {"f:spec": {}})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from modelrollout.api.enums import Phase, Reason
+import pytest
+
+from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.engine.evidence import PASSING
-from tests.support.world import Behaviour, World
+from tests.support.world import ERRORS, Behaviour, World
 from tests.unit.engine.test_rules import serving
 
 STEPS: Final[list[dict[str, Any]]] = [
@@ -88,3 +90,219 @@ def test_detail_40_promote_ends_no_approval() -> None:
     early.run(5)
     assert early.answers[full].state == "Refused"
     assert "approval-risk is still ahead" in early.answers[full].message
+
+
+def _says(world: World, verb: str = "approve", **more: str) -> tuple[str, str]:
+    """Say something of the candidate, as bob with the role risk; what became of it."""
+    told: dict[str, Any] = {"author": "bob", "role": "risk", "comment": "checked", "revision": world.candidate}
+    uid = world.say(verb, **told | more)
+    world.run(3)
+    answer = world.answers[uid]
+    return str(answer.state), answer.message
+
+
+def test_detail_40_an_approval_by_the_role_goes_on_with_the_steps() -> None:
+    world = awaiting()
+    world.run(3600)
+    assert _says(world) == ("Applied", "step approval-risk is approved")
+    assert world.run_until(lambda: world.weight == 50) < 30
+    given = world.status.approvals[0]
+    assert (given.step, given.role, given.author, given.comment) == ("approval-risk", "risk", "bob", "checked")
+    world.run(600)
+    assert world.stable == world.target
+
+
+def test_detail_40_an_approval_as_the_last_step_promotes() -> None:
+    world = awaiting([*STEPS[:1], STEPS[1]])
+    world.run(600)
+    assert world.weight == 10
+    _says(world)
+    world.run_until(lambda: world.stable == world.target, within=120)
+
+
+def test_detail_40_an_approval_at_the_start_comes_before_the_first_user() -> None:
+    world = awaiting([STEPS[1], STEPS[0]])
+    _says(world)
+    assert world.run_until(lambda: world.weight == 10) < 60
+
+
+def test_detail_40_the_author_of_the_change_does_not_count_alone() -> None:
+    world = awaiting()
+    state, message = _says(world, author="ann")
+    assert state == "Applied"
+    assert "1 more" in message
+    assert "does not count alone" in message
+    world.run(3600)
+    assert world.weight == 10
+    assert "ann approved" in world.status.message
+    _says(world)
+    world.run_until(lambda: world.weight == 50, within=60)
+
+
+def test_detail_40_whoever_edits_the_gates_meanwhile_is_an_author_too() -> None:
+    world = awaiting()
+    world.author = "bob"
+    world.apply(warmup="11s")
+    world.run(5)
+    assert set(world.status.authors) == {"ann", "bob"}
+    _says(world)
+    world.run(600)
+    assert world.weight == 10
+
+
+def test_detail_40_count_asks_for_different_people() -> None:
+    world = awaiting([STEPS[0], {"approval": {"role": "risk", "count": 2}}, STEPS[2]])
+    assert "2 people" in world.status.message
+    _says(world)
+    state, message = _says(world)
+    assert state == "Refused"
+    assert "somebody else" in message
+    world.run(600)
+    assert world.weight == 10
+    _says(world, author="ann")
+    world.run_until(lambda: world.weight == 50, within=60)
+
+
+def test_detail_40_where_nobody_vouches_for_the_author_one_more_person_is_needed() -> None:
+    world = serving(steps=STEPS)
+    world.author = ""
+    world.apply("2")
+    world.run_until(lambda: world.status.phase is Phase.AWAITING_APPROVAL)
+    assert "2 people" in world.status.message
+    assert "kubectl apply -k manifests/policies" in world.status.message
+    _says(world)
+    world.run(600)
+    assert world.weight == 10
+    _says(world, author="eve")
+    world.run_until(lambda: world.weight == 50, within=60)
+
+
+def test_detail_23_an_approval_that_nobody_vouches_for_does_not_count() -> None:
+    world = awaiting()
+    state, message = _says(world, unverified="the policy is missing: kubectl apply -k manifests/policies")
+    assert state == "Refused"
+    assert "kubectl apply -k" in message
+    uid = world.say("pause", unverified="the policy is missing")
+    world.run(3)
+    assert world.answers[uid].state == "Applied", "what only stops is done all the same"
+    assert world.answers[uid].verified is False
+    assert "unverified" in world.answers[uid].message
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"role": "legal"}, "waits for role risk, not for legal"),
+        ({"revision": "0123456789ab"}, "is being rolled out by now"),
+        ({"author": ""}, "spec.author"),
+    ],
+)
+def test_detail_40_an_approval_that_does_not_fit_is_refused(more: dict[str, str], says: str) -> None:
+    world = awaiting()
+    state, message = _says(world, **more)
+    assert state == "Refused"
+    assert says in message
+    assert world.status.approvals == []
+
+
+def test_detail_40_an_approval_in_advance_is_refused() -> None:
+    world = serving(steps=STEPS)
+    world.apply("2")
+    world.run_until(lambda: world.weight == 10)
+    state, message = _says(world)
+    assert state == "Refused"
+    assert "approval-risk is still ahead" in message
+
+
+def test_detail_24_an_approval_is_taken_down_while_paused_and_counts_after_resume() -> None:
+    world = awaiting()
+    world.say("pause")
+    world.run(5)
+    assert world.condition("AwaitingApproval")[0] == "True"
+    assert _says(world)[0] == "Applied"
+    world.run(600)
+    assert world.weight == 10
+    world.say("resume")
+    world.run_until(lambda: world.weight == 50, within=60)
+
+
+def test_detail_24_reject_puts_all_traffic_back_for_good() -> None:
+    world = awaiting()
+    assert _says(world, "reject", role="legal")[0] == "Refused"
+    assert _says(world, "reject", comment="biased")[0] == "Applied"
+    assert world.route.weights[world.stable] == 100
+    world.run(3600)
+    assert world.status.failed is not None
+    assert world.status.failed.reason is Reason.REJECTED
+    assert "rejected by bob with the role risk: biased" in world.status.failed.message
+    assert world.condition("Ready") == ("False", "RolledBack")
+
+
+@pytest.mark.parametrize("effects", range(5))
+def test_detail_24_reject_survives_a_crash_between_any_two_effects(effects: int) -> None:
+    world = awaiting()
+    world.crash_when = lambda decision: effects if decision.status.failed is not None else None
+    world.say("reject", author="bob", role="risk", comment="biased")
+    world.run(600)
+    assert world.status.failed is not None
+    assert world.status.failed.reason is Reason.REJECTED
+    assert len(world.answers) == 1
+
+
+@pytest.mark.parametrize("effects", range(4))
+def test_detail_40_an_approval_counts_once_whenever_the_operator_dies(effects: int) -> None:
+    world = awaiting([STEPS[0], {"approval": {"role": "risk", "count": 2}}, STEPS[2]])
+    world.crash_when = lambda decision: effects if decision.status.approvals else None
+    uid = world.say("approve", author="bob", role="risk", comment="checked")
+    world.run(60)
+    assert world.answers[uid].state == "Applied"
+    assert [one.author for one in world.status.approvals] == ["bob"]
+    assert world.weight == 10
+
+
+def test_detail_40_a_loosened_limit_voids_approvals() -> None:
+    world = awaiting([STEPS[0], {"approval": {"role": "risk", "count": 2}}, STEPS[2]])
+    _says(world)
+    world.apply(gates=[ERRORS | {"atMost": "baseline + 5pp"}])
+    world.run(5)
+    assert world.status.approvals == []
+    assert Reason.APPROVALS_VOIDED in world.reasons()
+    _says(world)
+    world.apply(gates=[])
+    world.run(5)
+    assert world.status.approvals == [], "so does a gate that is taken away"
+
+
+def test_detail_40_another_revision_needs_approvals_of_its_own() -> None:
+    world = awaiting([STEPS[0], {"approval": {"role": "risk", "count": 2}}, STEPS[2]])
+    _says(world)
+    world.author = "zoe"
+    world.apply("3")
+    world.run_until(lambda: world.status.phase is Phase.AWAITING_APPROVAL and world.candidate == world.target)
+    assert world.status.approvals == []
+    assert world.status.authors == ["zoe"]
+
+
+def test_detail_40_a_retreat_to_the_start_voids_approvals() -> None:
+    world = awaiting(evaluation={"interval": "5s", "minBreachTime": "10s", "blindTimeout": "1m", "onBlind": "retreat"})
+    _says(world, author="ann")
+    world.metrics_down = True
+    world.run_until(lambda: world.weight == 0, within=300)
+    assert world.status.approvals == []
+
+
+def test_detail_23_the_answer_keeps_what_was_seen() -> None:
+    world = awaiting()
+    uid = world.say("approve", author="bob", role="risk", comment="checked")
+    world.run(3)
+    seen = world.answers[uid].seen
+    assert seen is not None
+    assert (seen.revision, seen.version, seen.step, seen.weight) == (world.target, "2", "approval-risk", 10)
+    assert seen.evaluated_at is not None
+    (gate,) = seen.gates
+    assert gate.verdict in (Verdict.NO_HARM_SEEN, Verdict.PROVEN)
+    assert gate.value == pytest.approx(0.01)
+    assert gate.baseline == pytest.approx(0.01)
+    assert gate.samples > 1000
+    assert gate.limit
+    assert world.answers[uid].verified is True

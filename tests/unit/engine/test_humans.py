@@ -14,6 +14,7 @@ from modelrollout.api.enums import Phase, Reason
 from tests.support.world import Behaviour, World, spec
 from tests.unit.engine.test_rules import serving, stepping, writes
 
+_APPROVAL = [{"weight": 10, "hold": "1m"}, {"approval": {"role": "risk"}}, {"weight": 50, "hold": "1m"}]
 APPLIED, REFUSED = "Applied", "Refused"
 
 
@@ -43,6 +44,16 @@ def _paused_by_spec() -> World:
     world = stepping(10)
     world.apply(paused=True)
     world.run(1)
+    return world
+
+
+def _approval_ahead() -> World:
+    return stepping(10, steps=_APPROVAL)
+
+
+def _awaiting() -> World:
+    world = _approval_ahead()
+    world.run_until(lambda: world.status.phase is Phase.AWAITING_APPROVAL)
     return world
 
 
@@ -109,6 +120,8 @@ _STATES: dict[str, tuple[Callable[[], World], Phase]] = {
     "first revision starts": (_first, Phase.STARTING),
     "candidate starts": (_starting, Phase.STARTING),
     "stepping": (lambda: stepping(10), Phase.PROGRESSING),
+    "stepping, an approval ahead": (_approval_ahead, Phase.PROGRESSING),
+    "awaiting approval": (_awaiting, Phase.AWAITING_APPROVAL),
     "stepping, frozen": (_frozen, Phase.PROGRESSING),
     "stepping, outside the window": (_outside, Phase.PROGRESSING),
     "stepping, blind": (_blind, Phase.PROGRESSING),
@@ -146,6 +159,8 @@ def test_detail_24_every_verb_in_every_situation_as_the_docs_say(situation: str,
     assert world.status.phase is phase
     action, *flags = verb.split()
     more = {name: value for flag in flags for name, value in _FLAGS[flag].items()}
+    if action in ("approve", "reject"):
+        more = {"role": "risk", "author": "bob", "comment": "checked"}
     uid = world.say(action, **more)
     world.run(0.5)
     answer = world.answers[uid]
