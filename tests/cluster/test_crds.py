@@ -168,6 +168,31 @@ def test_defaults_are_filled_in(crds: LocalCluster) -> None:
     assert spec["gates"][0]["minSamples"] == 100
 
 
+def test_detail_3_what_is_adopted_and_serves_cannot_be_exchanged(crds: LocalCluster) -> None:
+    """Neither by another nor by nothing; its Deployment may be named later, and all may change once ours serves."""
+    body = _read("adopt/rollout.yaml")
+    body["spec"]["adopt"] = {"service": "ranker"}
+    crds.kubectl("apply", "-f", "-", input=json.dumps(body))
+
+    def patched(patch: dict[str, Any], *subresource: str) -> str:
+        text = json.dumps(patch)
+        done = crds.kubectl(
+            "patch", "-n", _NAMESPACE, "mro", "ranker", "--type=merge", *subresource, "-p", text, check=False
+        )
+        return done.stderr
+
+    stable = {"status": {"stable": {"revision": "external"}}}
+    assert patched(stable, "--subresource=status") == ""
+    route = {"traffic": {"gatewayAPI": {"route": {"rule": "rank"}}}}
+    for wrong in ({"service": "other"}, None):
+        said = patched({"spec": {"adopt": wrong} | route})
+        assert "spec.adopt" in said
+        assert "keep it until a revision of yours is promoted" in said
+    assert patched({"spec": {"adopt": {"deployment": "ranker"}}}) == ""
+    assert patched({"status": {"stable": {"revision": "0123456789"}}}, "--subresource=status") == ""
+    assert patched({"spec": {"adopt": None} | route}) == ""
+
+
 def test_a_decision_cannot_be_edited(crds: LocalCluster) -> None:
     """§7.23: a decision is a record. Its outcome can be written, what was said cannot be changed."""
     done = crds.kubectl("create", "-o", "name", "-f", "-", input=json.dumps(_read("decision-pause.yaml")))

@@ -167,7 +167,7 @@ def _walk(page: _Page, scene: Scene, users: Users, before: Body, pods: set[str])
 
     without = '[{"op": "remove", "path": "/spec/adopt"}]'
     patched = scene.cluster.kubectl("patch", "mro", "ranker", "-n", "recs", "--type=json", "-p", without, check=False)
-    assert "keep it as it is until a revision of yours is promoted" in patched.stderr
+    assert "keep it until a revision of yours is promoted" in patched.stderr
     scene.decide("retry")
     scene.reach("Stable", version="42")
     eventually(lambda: _backends(scene) == {mine: 100}, "the old Service to leave the rule")

@@ -106,9 +106,10 @@ def _crd(
         ),
         rule(
             f"!has(oldSelf.status) || !has(oldSelf.status.stable) || oldSelf.status.stable.revision != '{EXTERNAL}' || "
-            "!has(oldSelf.spec.adopt) || (has(self.spec.adopt) && self.spec.adopt == oldSelf.spec.adopt)",
-            "what adopt names serves users now: keep it as it is until a revision of yours is promoted (or delete the "
-            "ModelRollout, which leaves the traffic where it is, and apply it anew)",
+            "!has(oldSelf.spec.adopt) || "
+            "(has(self.spec.adopt) && self.spec.adopt.service == oldSelf.spec.adopt.service)",
+            "the Service that adopt names serves users now: keep it until a revision of yours is promoted (or delete "
+            "the ModelRollout, which leaves the traffic where it is, and apply it anew)",
             field_path=".spec.adopt",
         ),
     ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import AdoptedRef
 from modelrollout.engine.draft import Draft
-from modelrollout.engine.model import RevisionView, Scale
+from modelrollout.engine.model import RevisionView, RouteState, Scale
 
 __all__ = ["cool_down", "may_be_stable", "pods_needed", "problem", "remember", "warm_up", "way_back"]
 
@@ -19,11 +19,14 @@ __all__ = ["cool_down", "may_be_stable", "pods_needed", "problem", "remember", "
 def may_be_stable(d: Draft) -> bool:
     """Whether it serves, when no revision of ours is labelled stable.
 
-    The route must agree: labels can be taken off by anybody, and what it gives no traffic to has perhaps no pods. When
-    status still names a stable revision, that was replaced only by an undo whose end a crash kept out of status.
+    The route must agree: labels can be taken off by anybody, and what it gives no traffic to has perhaps no pods. A
+    route that cannot be used tells nothing, and then ``adopt`` may still be corrected. When status still names a stable
+    revision, that was replaced only by an undo whose end a crash kept out of status.
     """
     view, shares = d.view(EXTERNAL), d.input.route.weights
     if d.input.spec.adopt is None or view is None or d.stable == EXTERNAL:
+        return False
+    if d.input.route.state in (RouteState.IN_USE, RouteState.UNUSABLE):
         return False
     if d.stable:
         return d.candidate == EXTERNAL and shares.get(EXTERNAL) == 100

@@ -175,8 +175,8 @@ def problem_of(
     the pods of every revision of ours."""
     if service is None:
         return (
-            f"spec.adopt.service: there is no Service {adopt.service} in namespace {namespace}: apply it, or correct "
-            "the name"
+            f"spec.adopt.service: there is no Service {adopt.service} in namespace {namespace}: apply it, correct the "
+            "name, or leave adopt out if nothing serves yet"
         )
     ports = _ports(service)
     listed = ", ".join(str(port) for port in ports) or "none"

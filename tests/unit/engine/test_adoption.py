@@ -9,7 +9,7 @@ import pytest
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Phase, Reason, Role
 from modelrollout.api.meta import EXTERNAL
-from modelrollout.engine.model import Scale, SetRole, SetWeights
+from modelrollout.engine.model import RouteState, Scale, SetRole, SetWeights
 from tests.support.world import Behaviour, World, spec
 
 ADOPT = {"service": "old", "deployment": "old"}
@@ -276,11 +276,10 @@ def test_detail_3_an_own_revision_takes_over_again_after_an_undo() -> None:
 
 
 def test_detail_5_a_route_in_use_stalls_also_when_something_is_adopted() -> None:
-    from modelrollout.engine.model import RouteState
-
     world = _world()
     world.route.state, world.route.message = RouteState.IN_USE, "HTTPRoute shop serves ranker.example.com already"
     world.run(20)
     assert (world.status.phase, world.status.reason) == (Phase.STALLED, Reason.ROUTE_IN_USE)
     assert "spec.adopt" in world.status.next
     assert not world.done
+    assert not world.stable, "so that adopt may still be corrected"

@@ -54,7 +54,7 @@ def _pod(name: str = "old-6d8f9c7b5-x2x4z", owner: str = "old-6d8f9c7b5") -> Bod
 @pytest.mark.parametrize(
     ("adopt", "service", "deployment", "words"),
     [
-        ({}, None, None, "there is no Service old in namespace recs: apply it, or correct the name"),
+        ({}, None, None, "there is no Service old in namespace recs: apply it, correct the name, or leave adopt out"),
         ({}, _service(80, 90), None, "has not exactly one port (80, 90): give spec.adopt.port"),
         ({"port": 81}, _service(80, 90), None, "has no port 81 (its ports are 80, 90)"),
         ({"deployment": "older"}, _service(), None, "there is no Deployment older in namespace recs"),
