@@ -15,7 +15,7 @@ import yaml
 from localcluster import LocalCluster, eventually
 from tests.support import manifests
 from tests.support.operator import ROOT
-from tests.support.scene import Scene, let_pass
+from tests.support.scene import Scene, changed, let_pass
 from tests.support.users import Users
 
 if TYPE_CHECKING:
@@ -174,3 +174,28 @@ def _walk(page: _Page, scene: Scene, users: Users, before: Body, pods: set[str])
     page.run("clean")
     scene.reach("Stable", version="42")
     let_pass(2.0)
+
+
+def test_detail_3_a_route_of_our_own_leads_to_it_also_when_the_rollout_is_deleted(
+    cluster: LocalCluster, operator: Operator, namespace: str
+) -> None:
+    """In mid-step, with the policy that takes everything along: what was adopted serves on, alone."""
+    scene = Scene(cluster, namespace)
+    deployment, service, *_ = yaml.safe_load_all((_SAMPLES / "before.yaml").read_text(encoding="utf-8"))
+    _as_processes(deployment["spec"]["template"]["spec"])
+    for body in (deployment, service):
+        body["metadata"]["namespace"] = namespace
+        manifests.apply(cluster, body)
+    eventually(lambda: scene.get("deployments", "ranker").get("status", {}).get("readyReplicas") == 3, "the old pods")
+    change = changed(
+        adopt={"service": "ranker"}, deletionPolicy="Delete", steps=[{"weight": 50, "hold": "1h"}], gates=[]
+    )
+    scene.apply("1", change=change)
+    eventually(lambda: scene.weights.get("ranker") == 100, "the route with the old Service in it")
+    with scene.users(40) as users:
+        scene.at_weight(50)
+        eventually(lambda: len(users.revisions) == 2, "answers of both")
+        scene.kubectl("delete", "mro", "ranker", "--timeout=30s")
+        eventually(lambda: len(scene.every("deployments")) == 1, "our Deployment to go")
+    assert users.lost == 0, users.codes
+    assert scene.weights == {"ranker": 100}

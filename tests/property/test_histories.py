@@ -264,6 +264,11 @@ class Histories(RuleBasedStateMachine):
     def what_was_adopted_is_scaled_by_others(self, pods: int) -> None:
         self.world.scale_adopted(pods)
 
+    @precondition(lambda self: self.world.stable != EXTERNAL)  # else admission refuses it
+    @rule(named=st.booleans())
+    def edits_what_is_adopted(self, named: bool) -> None:
+        self._edit(adopt={"service": "old", "deployment": "old"} if named else None)
+
     @rule(why=st.sampled_from(["", "", "there is no Service old"]))
     def what_was_adopted_goes_and_comes(self, why: str) -> None:
         self.world.adoptable = why

@@ -269,6 +269,8 @@ class World:
         """For the looks to come that have effects: after how many of them the operator dies (None: it does not)."""
         self.crash_when: Callable[[Decision], int | None] | None = None
         """Asked of every decision until it says after how many effects the operator dies."""
+        self.adopted_elsewhere = ""
+        """Another rule that leads users to what spec adopts."""
         self.adoptable = ""
         """Why what spec adopts cannot be the stable revision."""
         self.events: list[Event] = []
@@ -552,7 +554,13 @@ class World:
             status=self.status,
             revisions={name: self._view(one) for name, one in self.deployments.items() if name != EXTERNAL},
             route=RouteView(
-                route.state, shares, route.marker, route.message, generation=route.version, edited_by=route.edited_by
+                route.state,
+                shares,
+                route.marker,
+                route.message,
+                generation=route.version,
+                edited_by=route.edited_by,
+                adopted_elsewhere=self.adopted_elsewhere,
             ),
             measurement=None,
             humans=tuple(self.humans.values()),

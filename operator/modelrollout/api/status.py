@@ -77,6 +77,8 @@ class AdoptedRef(ApiModel):
     """When it stopped serving; absent while it does."""
     scaled_down: bool = False
     """Its Deployment was scaled to zero after `rollback.warmFor`. What others ask of it since is theirs to say."""
+    kept_because: Message = ""
+    """Why it was not scaled to zero although that time is over."""
 
 
 class StepStatus(ApiModel):

@@ -8,12 +8,18 @@ when an undo goes back to it.
 
 from __future__ import annotations
 
+from typing import Final
+
+from modelrollout.api.enums import Reason
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import AdoptedRef
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import RevisionView, RouteState, Scale
 
 __all__ = ["cool_down", "may_be_stable", "pods_needed", "problem", "remember", "warm_up", "way_back"]
+
+_LOOK_AGAIN_SECONDS: Final = 600.0
+"""How often it is looked at whether others still need it; nobody watches their routes for that."""
 
 
 def may_be_stable(d: Draft) -> bool:
@@ -90,6 +96,13 @@ def warm_up(d: Draft) -> None:
         d.then.append(Scale(EXTERNAL, pods_needed(d)))
 
 
+def _keep(d: Draft, known: AdoptedRef, why: str) -> None:
+    """Say, once, why it is not scaled down."""
+    if known.kept_because != why:
+        d.set(adopted=known.model_copy(update={"kept_because": why}))
+        d.event(Reason.ADOPTED, f"{known.workload}: {why}")
+
+
 def cool_down(d: Draft) -> None:
     """Once a revision of ours has replaced it for ``warmFor``: no pods. Only one that served here is scaled down, and
     only once: whoever scales it up afterwards has a reason."""
@@ -105,6 +118,11 @@ def cool_down(d: Draft) -> None:
     if left > 0:
         d.wake_in(left)
         return
-    d.set(adopted=known.model_copy(update={"replicas": view.desired}))
+    elsewhere = d.input.route.adopted_elsewhere
+    if elsewhere:
+        _keep(d, known, f"it keeps its pods, because {elsewhere} leads users to Service {known.service} too")
+        d.wake_in(_LOOK_AGAIN_SECONDS)
+        return
+    d.set(adopted=known.model_copy(update={"replicas": view.desired, "kept_because": ""}))
     d.then.append(Scale(EXTERNAL, 0))
     d.wake_in(1.0)

@@ -136,6 +136,8 @@ class RouteView:
     """Changes with every edit of the route's spec."""
     edited_by: str = ""
     """Who wrote the weights last, when they are not those of the marker: the field manager."""
+    adopted_elsewhere: str = ""
+    """Another rule that leads users to what was adopted; empty when there is none."""
 
 
 class ProblemKind(StrEnum):

@@ -331,11 +331,13 @@ class GatewayApiTraffic:
             place = find_place(route, rollout.name, ref, adopted)
         except UnusableError as error:
             return RouteView(state=RouteState.UNUSABLE, message=str(error))
-        if not place.weights and first:
+        if first and (not place.weights or _forgotten(route, rollout)):
             serving = await self._serving(rollout, route, place)
             if serving:
                 return RouteView(state=RouteState.IN_USE, message=serving)
         view = view_of(route, place, rollout.name, shared=ref is not None, adopted=adopted)
+        if adopted and not first:
+            view = replace(view, adopted_elsewhere=self._elsewhere(route, place.rule, adopted))
         if view.marker is None or dict(view.marker.weights) == dict(view.weights):
             return view
         return replace(view, edited_by=await self._edited_by(route))
@@ -348,12 +350,26 @@ class GatewayApiTraffic:
         except KubeError:
             return ""  # a name is not worth the delay
 
+    def _elsewhere(self, ours: Body, managed: int, service: str) -> str:
+        """Another rule, of whatever route, that leads users to the adopted Service."""
+        here = ours["metadata"]["namespace"]
+        for (namespace, name), route in self._routes.objects.items():
+            for number, rule in enumerate(route["spec"].get("rules") or []):
+                if (namespace, name, number) == (here, ours["metadata"]["name"], managed):
+                    continue
+                for backend in rule.get("backendRefs") or []:
+                    meant = backend["name"] == service and backend.get("namespace", namespace) == here
+                    if meant and backend.get("kind", "Service") == "Service" and backend.get("weight", 1) > 0:
+                        return f"rule {rule.get('name') or number + 1} of HTTPRoute {name}"
+        return ""
+
     async def _serving(self, rollout: Rollout, route: Body, place: Place) -> str:
         """Whether the rule's backends already serve users, whom a first revision without steps would cut off. In a
-        user's route other backends of the rule stay, so only the placeholder counts."""
+        user's route foreign backends of the rule stay, so only the placeholder counts; in our own, or in a rule that we
+        left to something adopted, only foreign ones can be meant."""
         backends = (route["spec"].get("rules") or [{}])[place.rule].get("backendRefs") or []
-        if rollout.spec.route is not None:
-            backends = [one for one in backends if one not in place.foreign]
+        stay = rollout.spec.route is not None and not _forgotten(route, rollout)
+        backends = [one for one in backends if (one in place.foreign) is not stay]
         live = await self._live(rollout.namespace, backends)
         if live is None:
             return ""
@@ -442,7 +458,7 @@ class GatewayApiTraffic:
         route = self._routes.get(rollout.namespace, rollout.name)
         if route is None or "deletionTimestamp" in route["metadata"] or _marker(route) is None:
             return
-        if (route["metadata"].get("labels") or {}).get(LABEL_NAME) != rollout.name:
+        if (route["metadata"].get("labels") or {}).get(LABEL_NAME) != rollout.name or _forgotten(route, rollout):
             return
         place = find_place(route, rollout.name, None, _adopted(rollout))
         port = place.port or await self._port(rollout, place.weights)
@@ -462,6 +478,13 @@ class GatewayApiTraffic:
 def _adopted(rollout: Rollout) -> str:
     """Name of the Service that is adopted; empty when none is."""
     return rollout.spec.adopt.service if rollout.spec.adopt is not None else ""
+
+
+def _forgotten(route: Body, rollout: Rollout) -> bool:
+    """Whether the route leads to something adopted that ``spec`` does not name any more: then its backend reads like a
+    stray one, and must not be taken for that."""
+    marker = _marker(route)
+    return rollout.spec.adopt is None and marker is not None and marker.weights.get(EXTERNAL, 0) > 0
 
 
 def _outline(route: Body, rollout: Rollout) -> tuple[object, ...]:

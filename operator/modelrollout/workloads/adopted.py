@@ -150,12 +150,17 @@ class AdoptedWorkload:
         return list((await self._kube.get(PODS.path(namespace), labelSelector=text)).get("items") or [])
 
     async def _deployment_behind(self, namespace: str, pods: list[Body]) -> str:
-        """The Deployment that the pods come from, by their ReplicaSet; empty when it is something else."""
-        for pod in pods:
-            replica_set = _owner(pod, "ReplicaSet")
-            body = await self._get(REPLICA_SETS.path(namespace, replica_set)) if replica_set else None
-            return _owner(body, "Deployment") if body is not None else ""
-        return ""
+        """The Deployment that the pods come from, by their ReplicaSet; empty when that is something else, or nobody may
+        see it: only a name depends on it."""
+        replica_set = next((name for pod in pods if (name := _owner(pod, "ReplicaSet"))), "")
+        if not replica_set:
+            return ""
+        try:
+            body = await self._get(REPLICA_SETS.path(namespace, replica_set))
+        except KubeError as error:
+            _log.warning("the owner of ReplicaSet %s/%s is not known: %s", namespace, replica_set, error)
+            return ""
+        return _owner(body, "Deployment") if body is not None else ""
 
 
 def _may_be_old(known: AdoptedBackend, status: ModelRolloutStatus) -> float:
@@ -215,7 +220,10 @@ def _problem_of_deployment(adopt: Adopt, namespace: str, selector: Body, deploym
 def view_of(
     service: Body, slices: list[Body], pods: list[Body], deployment: Body | None, *, scalable: bool
 ) -> RevisionView:
-    """As a revision that was promoted before any of ours. Without a Deployment whatever is ready is what is wanted."""
+    """As a revision that was promoted before any of ours. Without a Deployment whatever is ready is what is wanted.
+
+    While all are ready none has failed: a pod that ran out of memory weeks ago and came back is no reason to stay away.
+    """
     living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     ready = _ready(slices)
     since = [at for pod in living if (at := pod_words.ready_since(pod)) is not None]
@@ -224,13 +232,14 @@ def view_of(
     if not ready and not scalable:
         name = service["metadata"]["name"]
         waiting = waiting or f"nobody is ready behind Service {name}: start its pods, or give spec.adopt.deployment"
+    desired = deployment["spec"].get("replicas", 1) if deployment is not None and scalable else ready
     return RevisionView(
         revision=EXTERNAL,
         version=_version(deployment, living),
         promoted_at=parse_time(service["metadata"]["creationTimestamp"]),
-        desired=deployment["spec"].get("replicas", 1) if deployment is not None and scalable else ready,
+        desired=desired,
         ready=ready,
-        failure=next((text for pod in living if (text := pod_words.failure(pod))), ""),
+        failure=next((text for pod in living if ready < desired and (text := pod_words.failure(pod))), ""),
         waiting=waiting,
         progress_at=max(steps, default=None),
         youngest_ready_at=max(since, default=None),

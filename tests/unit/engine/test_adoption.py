@@ -84,6 +84,31 @@ def test_detail_3_who_scales_it_up_afterwards_is_not_fought() -> None:
     assert _scales(world) == [0]
 
 
+def test_detail_3_while_another_rule_leads_to_it_it_keeps_its_pods_and_status_says_why() -> None:
+    world = _promoted()
+    world.adopted_elsewhere = "rule 2 of HTTPRoute shop"
+    world.run(900)
+    assert _scales(world) == []
+    assert world.status.adopted is not None
+    assert "rule 2 of HTTPRoute shop leads users to Service old too" in world.status.adopted.kept_because
+    assert world.reasons().count(Reason.ADOPTED) == 2, "once for the adoption, once for this"
+    world.adopted_elsewhere = ""
+    world.run(700)
+    assert _scales(world) == [0]
+    assert world.status.adopted.kept_because == ""
+
+
+def test_detail_3_a_tool_that_puts_it_back_into_the_route_is_corrected_every_time() -> None:
+    """Its pods may be gone by then; who is stable does not depend on how often somebody writes over the route."""
+    world = _promoted()
+    world.run(300)
+    for _ in range(6):
+        world.edit_route({EXTERNAL: 100})
+        world.run(20)
+        assert world.route.weights == {world.target: 100}
+        assert world.stable == world.target
+
+
 def test_detail_3_without_a_named_deployment_it_is_never_scaled() -> None:
     world = _promoted(adopt={"service": "old"})
     world.run(900)

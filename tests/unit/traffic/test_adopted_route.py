@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 from typing import Any, cast
 
 import jsonpatch
 import pytest
 
-from modelrollout.api.meta import EXTERNAL
+from modelrollout.api.meta import ANNOTATION_APPLIED, EXTERNAL
 from modelrollout.api.objects import Rollout
 from modelrollout.engine.model import Marker, RouteState, RouteView, SetWeights
 from modelrollout.kube.client import NotFound
@@ -195,6 +196,48 @@ def test_detail_5_our_own_route_that_still_leads_to_what_was_adopted_is_in_use_w
     assert view.state is RouteState.IN_USE
     assert "spec.adopt: {service: old}" in view.message
     assert dict(_seen(_rollout(adopt=ADOPT), own, old=2).weights) == {EXTERNAL: 100}
+
+
+def _marked(route: Body, **weights: int) -> Body:
+    marker = {"weights": weights, "revision": NEW, "total": 100}
+    route["metadata"]["annotations"] = {ANNOTATION_APPLIED: json.dumps(marker)}
+    return route
+
+
+def test_detail_5_a_route_that_was_shared_with_what_was_adopted_is_in_use_without_adopt() -> None:
+    """The object was deleted by force in a rollout, and applied again without the field: the adopted backend must
+    neither be taken for a stray one nor be joined by a first revision."""
+    backends = [{"name": "old", "port": 80, "weight": 90}, {"name": f"ranker-{NEW}", "port": 80, "weight": 10}]
+    own = _route({"backendRefs": backends}, name="ranker", labels={"modelrollout.io/name": "ranker"})
+    view = _seen(_rollout(), _marked(own, **{EXTERNAL: 90, NEW: 10}), old=2)
+    assert view.state is RouteState.IN_USE
+    assert "spec.adopt: {service: old}" in view.message
+
+    kube = cast(Any, None)  # nothing may be written
+    asyncio.run(GatewayApiTraffic(kube, cast(Any, _Routes(own))).align(_rollout()))
+
+    theirs = _marked(_route({"name": "rank", "backendRefs": backends[:1]}), **{EXTERNAL: 100})
+    view = _seen(_rollout({"route": {"name": "shop", "rule": "rank"}}), theirs, old=2)
+    assert view.state is RouteState.IN_USE
+
+
+@pytest.mark.parametrize(
+    ("rule", "elsewhere"),
+    [
+        ({"backendRefs": [{"name": "old", "port": 80}]}, "rule 2 of HTTPRoute shop"),
+        ({"name": "beta", "backendRefs": [{"name": "old", "port": 80}]}, "rule beta of HTTPRoute shop"),
+        ({"backendRefs": [{"name": "old", "port": 80, "weight": 0}]}, ""),
+        ({"backendRefs": [{"name": "old", "port": 80, "namespace": "shop"}]}, ""),
+        ({"filters": []}, ""),
+    ],
+)
+def test_detail_3_other_rules_that_lead_to_the_adopted_service_are_known(rule: Body, elsewhere: str) -> None:
+    route = _route({"backendRefs": [{"name": f"ranker-{NEW}", "port": 80}]}, rule)
+    attached = _rollout({"route": {"name": "shop"}}, adopt=ADOPT)
+    traffic = GatewayApiTraffic(cast(Any, _Cluster()), cast(Any, _Routes(route)))
+    assert traffic._elsewhere(route, 0, "old") == elsewhere
+    if not elsewhere:
+        assert asyncio.run(traffic.observe(attached, first=False)).adopted_elsewhere == ""
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,14 @@ def test_endpoints_of_two_families_count_once_and_those_that_are_not_ready_not_a
     assert view.promoted_at is not None, "it counts as promoted: an undo goes back to it without steps"
 
 
+def test_a_pod_that_failed_once_is_no_reason_not_to_go_back_while_all_are_ready() -> None:
+    pod = _pod()
+    ended = {"reason": "OOMKilled", "exitCode": 137}
+    pod["status"] = {"containerStatuses": [{"restartCount": 1, "lastState": {"terminated": ended}, "state": {}}]}
+    assert view_of(_service(), [_slice("1", "2", "3")], [pod], _deployment(), scalable=True).failure == ""
+    assert "OOMKilled" in view_of(_service(), [_slice("1", "2")], [pod], _deployment(), scalable=True).failure
+
+
 def test_without_a_named_deployment_what_is_ready_is_what_is_wanted() -> None:
     assert view_of(_service(), [_slice("1")], [], _deployment(replicas=9), scalable=False).desired == 1
     view = view_of(_service(), [], [], None, scalable=False)
@@ -158,6 +166,14 @@ def test_the_deployment_behind_a_service_is_found_by_its_pods() -> None:
     assert found is not None
     assert (found.workload, found.port, list(found.pods)) == ("old", 8080, ["old-6d8f9c7b5-x2x4z"])
     assert (found.adopted.name, found.adopted.scalable) == ("Deployment old", False)
+
+
+def test_who_may_not_see_replica_sets_calls_it_by_its_service() -> None:
+    cluster = _serving()
+    cluster.answers["replicasets"] = KubeError(403, "forbidden")
+    found = asyncio.run(AdoptedWorkload(cast(Any, cluster)).observe(_rollout(), STABLE))
+    assert found is not None
+    assert (found.workload, found.adopted.name, found.adopted.problem) == ("old", "Service old", "")
 
 
 def test_what_was_read_is_used_for_a_while_and_an_outage_does_not_make_it_vanish() -> None:
