@@ -31,7 +31,7 @@ _SHORT: Final[Body] = {
     "warmup": "1s",
     "drainDelay": "1s",
     "evaluation": {"interval": "1s", "minBreachTime": "1s", "blindTimeout": "30s"},
-    "rollback": {"warmFor": "6s"},
+    "rollback": {"warmFor": "1h"},
 }
 
 
@@ -154,6 +154,7 @@ def _walk(page: _Page, scene: Scene, users: Users, before: Body, pods: set[str])
     assert _old_pods(scene) == pods, "until warmFor is over no pod of theirs is touched"
     eventually(lambda: _backends(scene) == {mine: 100}, "the old Service to leave the rule")
     assert _untouched(scene) == before
+    scene.kubectl("patch", "mro", "ranker", "--type=merge", "-p", '{"spec": {"rollback": {"warmFor": "1s"}}}')
     eventually(lambda: not _old_pods(scene), "the old Deployment to be scaled down", timeout=30)
     assert scene.get("deployments", "ranker")["spec"]["replicas"] == 0
 
