@@ -31,7 +31,7 @@ from modelrollout.controller.vouching import AUTHOR_POLICY, DECISION_POLICY, Vou
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
 from modelrollout.engine.model import Answer, Decision, Human, Input, Measurement, ProblemKind, RevisionView, Target
-from modelrollout.engine.notices import EFFECTIVE_WITHIN, unwritable
+from modelrollout.engine.notices import unwritable
 from modelrollout.engine.report import matters, unreadable
 from modelrollout.engine.revision import child_name, revision_hash
 from modelrollout.gates.evidence import Interval
@@ -165,9 +165,8 @@ class Reconciler:
             raise
         except KubeError as error:
             since = self._unwritable.setdefault(rollout.key, seen.now)
-            candidate = decision.status.candidate
-            if candidate is not None and (seen.now - since).total_seconds() >= EFFECTIVE_WITHIN:
-                page = unwritable(rollout.namespace, rollout.name, candidate, since, str(error))
+            page = unwritable(seen, decision, since, str(error))
+            if page is not None:
                 self._outbox.offer_unwritten(rollout, page)
             raise
         self._unwritable.pop(rollout.key, None)

@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from modelrollout.api.enums import Phase, Reason, Urgency
-from modelrollout.api.status import Notice, RevisionRef
+from modelrollout.api.status import Notice
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.incidents import incident_name, incident_of
-from modelrollout.engine.model import RouteState
+from modelrollout.engine.model import Decision, Input, RouteState, SetWeights
 
-__all__ = ["EFFECTIVE_WITHIN", "collect", "cross_out", "message_id", "unwritable"]
+__all__ = ["collect", "cross_out", "message_id", "unwritable"]
 
 _MOST: Final = 10
 EFFECTIVE_WITHIN: Final = 60.0
@@ -48,6 +48,7 @@ _CHAT: Final = frozenset(
         Reason.WOULD_ROLL_BACK,
         Reason.ONE_POD_BAD,
         Reason.PAUSED_BY_OUTSIDE_EDIT,
+        Reason.STABLE_MISSING,
     }
 )
 """Events that are told in chat; a gate that is breached or undecided is here when people are waited for."""
@@ -246,11 +247,19 @@ def _add(
     d.set(notices=notices)
 
 
-def unwritable(namespace: str, name: str, candidate: RevisionRef, since: datetime, why: str) -> Notice:
-    """The page about weights that cannot even be written; status, which comes after them, cannot tell of it."""
+def unwritable(seen: Input, decision: Decision, since: datetime, why: str) -> Notice | None:
+    """The page about a candidate whose traffic cannot even be taken away, a minute after that was first tried; status,
+    which is written after the weights, cannot tell of it. None while it is no such thing."""
+    candidate = decision.status.candidate
+    if candidate is None or (seen.now - since).total_seconds() < EFFECTIVE_WITHIN:
+        return None
+    share = seen.route.weights.get(candidate.revision, 0)
+    writes = [action.weights for action in decision.first if isinstance(action, SetWeights)]
+    if not any(weights.get(candidate.revision, 0) < share for weights in writes):
+        return None
     text = f"the route cannot be written since {since:%H:%M:%S} UTC, and traffic must be put back: {why}"
     return Notice(
-        id=f"{namespace}/{name}/{candidate.revision}/{Reason.ROLLBACK_INCOMPLETE}/{int(since.timestamp())}",
+        id=f"{seen.namespace}/{seen.name}/{candidate.revision}/{Reason.ROLLBACK_INCOMPLETE}/{int(since.timestamp())}",
         urgency=Urgency.PAGE,
         reason=Reason.ROLLBACK_INCOMPLETE,
         revision=candidate.revision,

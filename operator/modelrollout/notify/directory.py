@@ -77,7 +77,7 @@ class Directory:
             url = self._address(rollout.namespace, secret.name, secret.key)
             signing = getattr(where, "signing_key", None)
             key = None if signing is None else self._secret(rollout.namespace, secret.name, signing)
-            line = f"{rollout.namespace}/{kind}/{secret.name}/{secret.key}"
+            line = f"{rollout.namespace}/{kind}/{secret.name}/{secret.key}/{signing or ''}"
             return Addressee(line, entry.name, ADDRESSED[kind](self._http, url, key))
         name = entry.receiver or ""
         config = self._config.get(name)

@@ -11,7 +11,7 @@ import logging
 import re
 from typing import Any, Final
 
-from modelrollout.notify.base import Message, Read
+from modelrollout.notify.base import DeliveryError, Message, Read
 from modelrollout.notify.http import Http, encoded
 from modelrollout.notify.tickets import filled, label_of, title
 
@@ -59,7 +59,9 @@ class GitHub:
         key = label_of(message)
         query = {"labels": key, "state": "all", "per_page": "1"}
         found = (await self._http.call("GET", self._issues, headers=headers, query=query)).json()
-        if isinstance(found, list) and found:
+        if not isinstance(found, list):
+            raise DeliveryError("the answer is no list of issues: is the address GitHub's API?", settings=True)
+        if found:
             return str(found[0].get("html_url", ""))
         body = {
             "title": title(message),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ _TIMEOUT_SECONDS: Final = 10.0
 _LONGEST_ANSWER: Final = 1024 * 1024
 _LATER: Final = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT: Final = 3600.0
+_SEEN_WITHIN: Final = 30.0
+"""Seconds until what was perhaps taken can be found by a search."""
 _SHORTEST_SECRET: Final = 8
 
 
@@ -31,10 +32,17 @@ class Answer:
     text: str
 
     def json(self) -> Any:
-        """The body as JSON; an empty object when it is none."""
-        with contextlib.suppress(ValueError):
+        """The body as JSON.
+
+        Raises
+        ------
+        DeliveryError
+            If it is none: a proxy's login page with status 200 is no answer of a tracker.
+        """
+        try:
             return json.loads(self.text)
-        return {}
+        except ValueError as error:
+            raise DeliveryError("the answer is no JSON: is the address the API's?", settings=True) from error
 
 
 def encoded(body: Any) -> bytes:
@@ -76,18 +84,29 @@ class Http:
             session = self._session = self._session or aiohttp.ClientSession(timeout=self._timeout)
             call = session.request(method, url, data=body, headers=sent, params=query, allow_redirects=False)
             async with call as response:
-                raw = await response.content.read(_LONGEST_ANSWER)
-                answer = Answer(response.status, raw.decode(errors="replace"))
+                answer = Answer(response.status, await _text(response, host))
                 after = response.headers.get("Retry-After", "")
         except TimeoutError as error:
             # It may have been taken all the same, so what asks before it writes waits until that can be seen.
-            raise DeliveryError(f"{host} did not answer in time", retry_after=30.0) from error
+            raise DeliveryError(f"{host} did not answer in time", retry_after=_SEEN_WITHIN) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             text = "the address is not valid" if isinstance(error, ValueError) else _without(words(error), url)
-            raise DeliveryError(f"{host} cannot be reached: {text}") from error
+            perhaps_taken = not isinstance(error, aiohttp.ClientConnectorError)
+            wait = _SEEN_WITHIN if perhaps_taken else None
+            raise DeliveryError(f"{host} cannot be reached: {text}", retry_after=wait) from error
         if 200 <= answer.status < 300:
             return answer
         raise _refusal(host, answer, after, _secrets(url, sent))
+
+
+async def _text(response: aiohttp.ClientResponse, host: str) -> str:
+    """The whole body: a tracker's answer that is cut short must not look like "there is none"."""
+    raw = bytearray()
+    async for chunk in response.content.iter_any():
+        raw += chunk
+        if len(raw) > _LONGEST_ANSWER:
+            raise DeliveryError(f"{host} answers with more than {_LONGEST_ANSWER // 1024} KiB", refused=True)
+    return raw.decode(errors="replace")
 
 
 def _host_of(url: str) -> str:

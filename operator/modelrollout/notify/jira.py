@@ -11,7 +11,7 @@ import base64
 import re
 from typing import Final
 
-from modelrollout.notify.base import Message, Read
+from modelrollout.notify.base import DeliveryError, Message, Read
 from modelrollout.notify.http import Http, encoded
 from modelrollout.notify.tickets import filled, label_of, title
 
@@ -63,9 +63,10 @@ class Jira:
         key = label_of(message)
         query = {"jql": f'project = "{self._project}" AND labels = "{key}"', "fields": "key", "maxResults": "1"}
         found = (await self._http.call("GET", self._search, headers=headers, query=query)).json()
-        issues = found.get("issues") if isinstance(found, dict) else None
-        if issues:
-            return f"{self._url}/browse/{issues[0]['key']}"
+        if not isinstance(found, dict) or not isinstance(found.get("issues"), list):
+            raise DeliveryError("the answer is no list of issues: is the address Jira's?", settings=True)
+        if found["issues"]:
+            return f"{self._url}/browse/{found['issues'][0]['key']}"
         fields = {
             "project": {"key": self._project},
             "issuetype": {"name": self._issue_type},

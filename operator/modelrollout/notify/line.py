@@ -134,11 +134,11 @@ class Line:
     async def _succeeded(self, job: Job, reference: str) -> None:
         self._failures, self._open_until = 0, 0.0
         every = self.receiver.repeats_every
-        if every is not None and job.repeats and job.id in self._jobs:
+        if every is not None and job.repeats:
             job.not_before = asyncio.get_running_loop().time() + every
         else:
-            self._jobs.pop(job.id, None)
-        await job.settle(Outcome(done=True, attempts=job.attempts, reference=reference))
+            self._drop(job)
+        await self._say(job, Outcome(done=True, attempts=job.attempts, reference=reference))
 
     async def _failed(self, job: Job, error: DeliveryError) -> None:
         clock = asyncio.get_running_loop().time()
@@ -152,8 +152,20 @@ class Line:
             logging.INFO if job.attempts > 1 else logging.WARNING, "%s is not told of %s: %s", self.name, job.id, error
         )
         if given_up and not job.repeats:
-            self._jobs.pop(job.id, None)
-        await job.settle(Outcome(given_up, job.attempts, problem=str(error), settings=error.settings))
+            self._drop(job)
+        await self._say(job, Outcome(given_up, job.attempts, problem=str(error), settings=error.settings))
+
+    def _drop(self, job: Job) -> None:
+        """It is done; another that took its place meanwhile is not."""
+        if self._jobs.get(job.id) is job:
+            del self._jobs[job.id]
+
+    async def _say(self, job: Job, outcome: Outcome) -> None:
+        """A mistake in noting one outcome must not end the telling of everything else."""
+        try:
+            await job.settle(outcome)
+        except Exception:
+            _log.exception("noting what became of %s failed", job.id)
 
     def _pause(self, count: int, error: DeliveryError) -> float:
         """Seconds: doubling, with a fifth of chance, so that not everything comes back at once."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from modelrollout.api.enums import Phase, Reason, Urgency, Verdict
 from modelrollout.api.status import Notice
+from modelrollout.engine.decide import decide
 from modelrollout.engine.model import RecordIncident, RouteState
+from modelrollout.engine.notices import unwritable
 from tests.support.world import ERRORS, LATENCY, Behaviour, World
 from tests.unit.engine.test_rules import serving, stepping
 
@@ -177,6 +180,34 @@ def test_detail_42_a_gateway_that_does_not_take_the_zero_is_a_page() -> None:
     assert page.urgency is Urgency.PAGE
 
 
+def test_detail_42_weights_that_cannot_be_written_are_a_page_after_a_minute() -> None:
+    """Also though nothing of it can be written to status; a route that cannot be made for a first version is none."""
+    world = stepping(50)
+    world.broken["2"] = "OOMKilled"
+    seen = world.observe()
+    decision = decide(seen)
+    assert decision.status.failed is not None
+    assert unwritable(seen, decision, seen.now - timedelta(seconds=59), "denied") is None
+    page = unwritable(seen, decision, seen.now - timedelta(seconds=60), "denied by a webhook")
+    assert page is not None
+    assert page.urgency is Urgency.PAGE
+    assert "denied by a webhook" in page.message
+    first = World()
+    first.run(3)
+    seen = first.observe()
+    assert unwritable(seen, decide(seen), seen.now - timedelta(seconds=600), "denied") is None
+
+
+def test_detail_42_a_lost_stable_revision_is_a_page() -> None:
+    world = stepping(50)
+    world.delete_deployment(world.stable)
+    world.behaviour["2"] = Behaviour(errors=0.9)
+    world.run(60)
+    assert world.status.reason is Reason.STABLE_MISSING
+    (page,) = _told(world, Reason.STABLE_MISSING)
+    assert page.urgency is Urgency.PAGE
+
+
 def test_detail_42_half_an_hour_blind_at_half_the_traffic_is_a_page_and_its_end_too() -> None:
     world = stepping(50)
     world.metrics_down = True
@@ -218,6 +249,15 @@ def test_detail_42_a_stall_is_said_once_in_the_chat() -> None:
     world.run(600)
     (notice,) = _told(world, Reason.INVALID_TEMPLATE)
     assert notice.urgency is Urgency.CHAT
+
+
+def test_detail_42_an_approval_that_is_wanted_is_for_the_chat() -> None:
+    world = serving(steps=[{"approval": {"role": "risk"}}, {"weight": 10, "hold": "1h"}])
+    world.apply("2")
+    world.run(120)
+    (notice,) = _told(world, Reason.AWAITING_APPROVAL)
+    assert notice.urgency is Urgency.CHAT
+    assert "risk" in notice.message
 
 
 def test_detail_42_a_pause_by_a_breach_waits_for_somebody() -> None:

@@ -35,11 +35,12 @@ class Somebody:
     hangs: bool = False
     got: list[Message] = field(default_factory=list)
     attempts: int = 0
+    release: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def send(self, told: Message) -> str:
         self.attempts += 1
         if self.hangs:
-            await asyncio.sleep(3600)
+            await self.release.wait()
         error = self.does(self.attempts)
         if error is not None:
             raise error
@@ -218,6 +219,19 @@ async def test_a_corrected_spec_is_tried_anew_and_who_was_told_is_not_told_again
     before = wrong.attempts
     await asyncio.sleep(0.15)
     assert wrong.attempts == before
+
+
+async def test_one_that_is_corrected_while_it_is_sent_is_still_told() -> None:
+    """The attempt under way belongs to the settings before; what it does must not cross out its successor."""
+    slow = Somebody(hangs=True)
+    office = Office(one=slow)
+    told = notice()
+    office.outbox.offer(rollout(), [told])
+    await office.until(lambda: slow.attempts == 1)
+    office.outbox.offer(rollout(generation=2), [told])
+    slow.hangs = False
+    slow.release.set()
+    await office.until(lambda: office.done(told))
 
 
 async def test_detail_25_a_message_waits_for_its_record_but_not_for_ever() -> None:

@@ -208,6 +208,22 @@ async def test_detail_25_one_ticket_in_jira_however_often_it_is_tried(http: Http
     assert not re.search(r"^h1\. x", text, re.M)
 
 
+@pytest.mark.parametrize("page", ["<html>log in</html>", '{"message": "moved"}', "null", '[{"html_url": "x"'])
+async def test_detail_25_what_is_no_list_of_issues_makes_no_ticket(http: Http, server: Server, page: str) -> None:
+    """A proxy's login page, another API, an answer that was cut short: none of them says that there is no ticket."""
+    server.answer = lambda call: (200, page)
+    for tracker in (GitHub(http, server.url, "a/b", read(SECRET)), Jira(http, server.url, "OPS", read(SECRET))):
+        with pytest.raises(DeliveryError, match="the answer is no"):
+            await tracker.send(message())
+    assert {call.method for call in server.calls} == {"GET"}
+
+
+async def test_a_long_answer_is_read_to_its_end(http: Http, server: Server) -> None:
+    issue = {"html_url": "https://github.example/7", "body": "x" * 300_000}
+    server.answer = lambda call: (200, [issue])
+    assert await GitHub(http, server.url, "a/b", read(SECRET)).send(message()) == "https://github.example/7"
+
+
 async def test_tickets_are_not_told_of_the_end() -> None:
     assert not GitHub.hears_the_end
     assert not Jira.hears_the_end
