@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from modelrollout.lab import history
+from modelrollout.lab.calibrate import measure
 from modelrollout.lab.history import Found
 from modelrollout.lab.policy import Policy, find_policy
 
@@ -126,6 +127,14 @@ def test_only_the_rollout_s_own_pods_are_asked_for_and_taken() -> None:
         ({"by": "podLabel"}, {"pod": "ranker-aaaaaaaa-6f-abcd0", "modelrollout_io_revision": f"{_OLD}11223344"}),
         ({"by": "label", "label": "rev"}, {"rev": f"{_OLD}11223344"}),
         ({"by": "service"}, {"envoy_cluster_name": f"recs_ranker-{_OLD}_8080"}),
+        (
+            {"by": "service", "label": "service", "value": "*-svc-{namespace}-{service}-{number}@kubernetesgateway"},
+            {"service": f"httproute-recs-ranker-gw-a-b-ep-web-0-1c0c-svc-recs-ranker-{_OLD}ff-3@kubernetesgateway"},
+        ),
+        (
+            {"by": "service", "label": "destination_service", "value": "{service}.{namespace}.svc.cluster.local"},
+            {"destination_service": f"ranker-{_OLD}ff.recs.svc.cluster.local"},
+        ),
     ],
 )
 def test_revisions_are_told_apart_by_the_gate_s_identity(identity: dict[str, str], labels: dict[str, str]) -> None:
@@ -143,6 +152,29 @@ def test_histograms_become_columns_by_bound_in_seconds() -> None:
     assert found.columns == ("took_milliseconds_bucket_le_+Inf", "took_milliseconds_bucket_le_0.2")
     (bound,) = _policy(**gate).bind(found.columns, _STEP)
     assert bound.source.columns == ("took_milliseconds_bucket_le_0.2", "took_milliseconds_bucket_le_+Inf")
+
+
+def test_presets_are_read_as_what_they_stand_for() -> None:
+    """Failures beside successes are added up, and a histogram's unit is the preset's."""
+    names = (
+        ":tensorflow:serving:request_latency_bucket",
+        "nv_inference_request_failure",
+        "nv_inference_request_success",
+    )
+    source = _Source(
+        (names[0], _labels(_OLD, le="67465.6"), [0, 8, 16, 24, 32, 40]),
+        (names[0], _labels(_OLD, le="+Inf"), [0, 10, 20, 30, 40, 50]),
+        (names[1], _labels(_OLD, reason="BACKEND"), [0, 1, 2, 3, 4, 5]),
+        (names[2], _labels(_OLD), [0, 9, 18, 27, 36, 45]),
+    )
+    slow_gate = {"name": "slow", "preset": "tfserving/latency", "atMost": "67.4656ms"}
+    gates = [slow_gate, {"name": "errors", "preset": "triton/errors"}]
+    policy = find_policy([{"steps": [{"weight": 10, "hold": "1m"}], "gates": gates}])
+    found = _read(source, policy)
+    assert ":tensorflow:serving:request_latency_bucket_le_0.0674656" in found.columns
+    slow, errors = measure(policy, history.baseline(found))
+    assert slow.share == pytest.approx(0.2)
+    assert errors.share == pytest.approx(0.1)
 
 
 def test_a_metric_that_nobody_has_is_refused_and_one_of_bad_events_is_only_noted() -> None:

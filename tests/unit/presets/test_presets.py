@@ -19,7 +19,7 @@ from modelrollout.gates.evidence import Counts, Histogram
 from modelrollout.lab.policy import find_policy
 from modelrollout.metrics.answers import Question, SeriesBook, read_answer
 from modelrollout.metrics.base import Arm
-from modelrollout.metrics.identity import pods_pattern
+from modelrollout.metrics.identity import identity_value, owner_pattern, told_by
 from modelrollout.metrics.readings import HistogramReading, RatioReading, interval, unit_of
 from modelrollout.metrics.snapshot import Kind, Want
 from tests.support.expositions import Exposition
@@ -248,8 +248,14 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_a_gateway_s_label_may_leave_something_open() -> None:
-    """Traefik puts a router before the Service and the backend's place behind it."""
-    want = Want("m", label="service", template=_gate("traefik/errors").identity.value or "")
-    ((_, now), _) = want.expressions(["recs"])
+    """Traefik puts a router before the Service and the backend's place behind it; nobody else's Service fits."""
+    identity = _gate("traefik/errors").identity
+    ((_, now), _) = Want("m", label="service", template=identity.value or "").expressions(["recs"])
     assert re.search(r'service=~"\.\*\\\\-svc\\\\-recs', now), now
-    assert pods_pattern(_arm(NEW))
+    pattern = re.compile(owner_pattern(identity_value(identity, _arm(NEW))))
+    ours = "httproute-recs-ranker-gw-infra-public-ep-web-0-1c0cf64b-svc-recs-ranker-aaaaaaaaaa-12@kubernetesgateway"
+    assert pattern.fullmatch(ours)
+    for other in ("ads-ranker-aaaaaaaaaa", "recs-ranker-bbbbbbbbbb", "recs-ranker", "recs-ranker-aaaaaaaaaa-x"):
+        assert not pattern.fullmatch(ours.replace("recs-ranker-aaaaaaaaaa", other))
+    assert told_by(identity, _arm(NEW)).startswith('service=~".*')
+    assert told_by(_gate("envoy/errors").identity, _arm(NEW)) == 'envoy_cluster_name="recs_ranker-aaaaaaaaaa_80"'
