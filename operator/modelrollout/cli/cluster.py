@@ -8,8 +8,9 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import yaml
 
 from modelrollout.api.meta import GROUP, LABEL_NAME, VERSION
+from modelrollout.check.found import ForbiddenError, MissingError, RefusedError
 from modelrollout.cli.errors import CliError, UnreachableError
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ _WATCH_SECONDS: Final = 240.0
 """A watch is renewed this often, well before load balancers cut idle connections."""
 
 
+_JSON: Final = "application/json"
+_CHECKER: Final = "modelrollout-check"
+"""Who would have applied, had it not been a trial."""
 _BUSY: Final = (429, 500, 502, 503, 504)
 """Answers of a server that is starting, overloaded or behind a proxy: it may answer better soon."""
 
@@ -166,6 +171,47 @@ class Cluster:
         with self._understood(f"delete {resource.plural}", resource):
             self._objects.delete_cluster_custom_object(*resource, name, _request_timeout=_timeouts())
 
+    def get(self, path: str, query: Mapping[str, str] | None = None, *, metadata_only: bool = False) -> dict[str, Any]:
+        """See :class:`modelrollout.check.found.Api`."""
+        accept = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1" if metadata_only else _JSON
+        return self._ask("GET", path, list((query or {}).items()), {"Accept": accept})
+
+    def would_apply(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """See :class:`modelrollout.check.found.Api`."""
+        query = [("dryRun", "All"), ("fieldManager", _CHECKER), ("force", "true"), ("fieldValidation", "Strict")]
+        headers = {"Accept": _JSON, "Content-Type": "application/apply-patch+yaml"}
+        return self._ask("PATCH", path, query, headers, body)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, str]],
+        headers: dict[str, str],
+        body: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Any object by its path; the API server's answers that are no surprise are told apart."""
+        client = self._objects.api_client
+        request = client.param_serialize(
+            method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        with self._understood(f"{method} {path}"):
+            response = client.call_api(*request, _request_timeout=_timeouts())
+            response.read()
+            answer = _json(response.data)
+            if response.status < 300:
+                return answer
+            message = str(answer.get("message") or response.reason)
+            if response.status == 403:
+                raise ForbiddenError(_right(message))
+            if response.status == 404:
+                raise MissingError(message)
+            if response.status in (400, 409, 422):
+                raise RefusedError(message)
+            from kubernetes.client import ApiException
+
+            raise ApiException(status=response.status, reason=message)
+
     def whoami(self) -> str:
         """The user name by which the API server knows this person; empty when it does not tell."""
         from kubernetes.client import ApiException
@@ -280,6 +326,20 @@ class Cluster:
             f"the API server at {self._host} does not answer: {short}",
             "check with `kubectl cluster-info`; another cluster is named with --context",
         )
+
+
+def _json(raw: bytes | None) -> dict[str, Any]:
+    try:
+        found = json.loads(raw or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _right(message: str) -> str:
+    """What is not allowed, in the API server's words: ``cannot get resource "gateways" in API group …``."""
+    found = re.search(r"cannot .*", message)
+    return found.group(0) if found else f"may not: {message}"
 
 
 def _timeouts() -> tuple[float, float]:

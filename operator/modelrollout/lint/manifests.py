@@ -16,7 +16,7 @@ from modelrollout.lint.advice import advice
 from modelrollout.lint.documents import Document, UnreadableError, documents
 from modelrollout.lint.schema import Problem, Schema, defaulted, near, problems
 
-__all__ = ["Finding", "Linted", "Severity", "lint"]
+__all__ = ["Finding", "Linted", "Severity", "as_stored", "lint"]
 
 _METADATA: Final = (
     "name",
@@ -77,6 +77,13 @@ class Linted:
     """Those of ours, as they were written."""
     skipped: int
     """Objects of other kinds."""
+
+
+def as_stored(manifest: dict[str, Any]) -> dict[str, Any]:
+    """An object of ours that is right, with the defaults that the API server fills in."""
+    found = defaulted(manifest, _schemas()[manifest["kind"]][1])
+    assert isinstance(found, dict)
+    return found
 
 
 def lint(texts: Mapping[str, str]) -> Linted:

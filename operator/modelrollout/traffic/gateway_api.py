@@ -32,7 +32,7 @@ from modelrollout.kube.client import ENDPOINT_SLICES, HTTP_ROUTES, SERVICES, Con
 from modelrollout.kube.reflector import Reflector
 from modelrollout.traffic.rivals import catches_all, competes
 
-__all__ = ["GatewayApiTraffic", "Place", "build_route", "find_place", "last_writer", "view_of"]
+__all__ = ["GatewayApiTraffic", "Place", "UnusableError", "build_route", "find_place", "last_writer", "view_of"]
 
 Body = dict[str, Any]
 
