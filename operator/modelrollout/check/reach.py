@@ -184,7 +184,8 @@ def adopted(api: Api, rollout: Rollout) -> Results:
     except ForbiddenError as error:
         yield skipped("adopt", error)
         return
-    problem = problem_of(adopt, rollout.namespace, service, deployment)
+    labels = rollout.spec.workload.template.metadata.labels
+    problem = problem_of(adopt, rollout.namespace, labels, service, deployment)
     if problem:
         yield Result("adopt", State.FAIL, problem, "correct spec.adopt")
         return
