@@ -74,6 +74,7 @@ class Reason(StrEnum):
     GATE_WARNED = "GateWarned"
     ONE_POD_BAD = "OnePodBad"
     WOULD_ROLL_BACK = "WouldRollBack"
+    WOULD_HOLD = "WouldHold"
     PROMOTED = "Promoted"
     REVERTED_TO_STABLE = "RevertedToStable"
     REVERTED_TO_PREVIOUS = "RevertedToPrevious"

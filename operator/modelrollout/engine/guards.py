@@ -8,12 +8,12 @@ from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import Gate, OnBreach
 from modelrollout.api.grammar import format_duration
 from modelrollout.api.meta import EXTERNAL
-from modelrollout.api.rollout import Mode
 from modelrollout.api.status import GateStatus, Pause
 from modelrollout.engine import rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import begun_anew, one_bad_pod, split_is_off
 from modelrollout.engine.model import ReplacePod, RevisionView
+from modelrollout.engine.observing import observes, would_hold, would_roll_back
 from modelrollout.engine.raising import relative_gates
 
 __all__ = ["broken_pods", "gate_breached", "guard"]
@@ -74,7 +74,10 @@ def gate_breached(d: Draft) -> bool:
         if said.on_breach is OnBreach.ROLLBACK or gate.since != d.now:
             continue  # who resumed after a pause knows of the breach
         message = f"{gate.name} is breached: {gate.message}"
-        if said.on_breach is OnBreach.PAUSE and d.input.spec.mode is Mode.ENFORCE and d.status.paused is None:
+        pauses = said.on_breach is OnBreach.PAUSE and d.status.paused is None
+        if pauses and observes(d):
+            would_hold(d, Reason.GATE_BREACHED, message)
+        elif pauses:
             d.set(paused=Pause(reason=Reason.GATE_BREACHED, at=d.now, message=message[:1024]))
             d.event(Reason.GATE_BREACHED, f"the steps are paused: {message}", warning=True)
         else:
@@ -108,20 +111,17 @@ def _breached(d: Draft) -> list[tuple[GateStatus, Gate]]:
 
 def _act(d: Draft, reason: Reason, message: str) -> bool:
     """Roll back; in observe mode only say, once, what would have been done."""
-    if d.input.spec.mode is Mode.ENFORCE:
-        rollback.roll_back(d, reason, message)
-        return True
-    if not d.status.observed:
-        text = f"would have rolled back at {d.now:%H:%M:%S} UTC ({reason}): {message}"
-        d.set(observed=text[:1024])
-        d.event(Reason.WOULD_ROLL_BACK, text, warning=True)
-    return False
+    if observes(d):
+        would_roll_back(d, reason, message)
+        return False
+    rollback.roll_back(d, reason, message)
+    return True
 
 
 def _one_pod_is_replaced(d: Draft, breached: GateStatus) -> bool:
     """A breach that one pod alone carries replaces that pod, once, and the gates begin anew without it."""
     gate = next(one for one in d.input.spec.gates if one.name == breached.name)
-    if d.status.replaced_pod or gate.kind not in ("ratio", "latency") or d.input.spec.mode is not Mode.ENFORCE:
+    if d.status.replaced_pod or gate.kind not in ("ratio", "latency") or observes(d):
         return False
     if d.candidate == EXTERNAL:  # its pods are not ours to delete
         return False

@@ -73,6 +73,8 @@ def _become_stable(d: Draft) -> None:
     message = f"version {version_of(d)} serves all traffic"
     if reason is Reason.FIRST_REVISION:
         message += "; it is the first one, so there were no steps"
+    if d.status.observed:
+        message += f" (observe mode: {d.status.observed})"
     at = identity.promotion_time(d)
     _relabel(d, new, at)
     d.set(stable=identity.ref(d, new, at))

@@ -10,12 +10,13 @@ import math
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import OnBreach
 from modelrollout.api.meta import EXTERNAL
-from modelrollout.api.rollout import Mode, Scaling
+from modelrollout.api.rollout import Scaling
 from modelrollout.api.status import Pause
 from modelrollout.engine import adoption, contest, windows
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.gate_tests import is_relative
 from modelrollout.engine.model import Freeze, RouteState
+from modelrollout.engine.observing import observes
 
 __all__ = [
     "by_a_human",
@@ -121,7 +122,7 @@ def _broken(d: Draft) -> str:
     """The gate that would have rolled back, had the split been right: no reason to go up either."""
     acting = {gate.name for gate in d.input.spec.gates if gate.on_breach is OnBreach.ROLLBACK} - d.status.accepted
     broken = [gate for gate in d.status.gates if gate.verdict is Verdict.BREACHED and gate.name in acting]
-    if not broken or d.input.spec.mode is Mode.OBSERVE or all(gate.shared for gate in broken):
+    if not broken or observes(d) or all(gate.shared for gate in broken):
         return ""
     return f"{broken[0].name} is breached: {broken[0].message}"
 

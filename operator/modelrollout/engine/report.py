@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from modelrollout.api.enums import ConditionType, Phase, Reason, Verdict
-from modelrollout.api.status import Condition, ModelRolloutStatus
+from modelrollout.api.status import Condition, GateStatus, ModelRolloutStatus
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import RouteState
+from modelrollout.engine.observing import observes
 
 __all__ = ["matters", "summarize", "unreadable"]
 
@@ -197,6 +198,10 @@ def _gates_column(d: Draft) -> str:
     gates = d.status.gates
     if not gates:
         return "-"
+    return f"{_gates_in_short(gates)} (observed)" if observes(d) else _gates_in_short(gates)
+
+
+def _gates_in_short(gates: list[GateStatus]) -> str:
     for verdict in (Verdict.BREACHED, Verdict.BLIND):
         bad = next((gate for gate in gates if gate.verdict is verdict), None)
         if bad is not None:

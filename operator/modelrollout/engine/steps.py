@@ -13,7 +13,7 @@ from typing import Final
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import AdvanceOn, Gate, OnBreach, OnUndecided
 from modelrollout.api.grammar import format_duration
-from modelrollout.api.rollout import Approval, Mode, OnBlind, Step
+from modelrollout.api.rollout import Approval, OnBlind, Step
 from modelrollout.api.status import GateStatus, Pause, StepStatus
 from modelrollout.engine import approvals, contest, preflight, rollback, windows
 from modelrollout.engine.draft import Draft
@@ -22,6 +22,7 @@ from modelrollout.engine.foresight import first_weight, weight_of
 from modelrollout.engine.guards import gate_breached
 from modelrollout.engine.looking import floored, renamed, warm_from
 from modelrollout.engine.model import RouteState
+from modelrollout.engine.observing import observes, would_hold
 from modelrollout.engine.promotion import promote
 from modelrollout.engine.raising import (
     closed,
@@ -192,9 +193,13 @@ def _why_not_counting(d: Draft, in_effect: bool) -> tuple[Reason, str] | None:
     if off:
         return Reason.SPLIT_MISMATCH, off
     shared = [gate for gate in d.status.gates if gate.shared and gate.name not in d.status.accepted]
-    if shared and not _step_back(d, shared[0]):
-        return Reason.SHARED_DEGRADATION, f"{shared[0].name} is beyond its limit in both revisions: {shared[0].message}"
-    return None
+    if not shared or _step_back(d, shared[0]):
+        return None
+    message = f"{shared[0].name} is beyond its limit in both revisions: {shared[0].message}"
+    if observes(d):
+        would_hold(d, Reason.SHARED_DEGRADATION, message)
+        return None
+    return Reason.SHARED_DEGRADATION, message
 
 
 def _step_back(d: Draft, gate: GateStatus) -> bool:
@@ -208,7 +213,7 @@ def _step_back(d: Draft, gate: GateStatus) -> bool:
     )
     soon = step.serving_since is not None and d.since(step.serving_since) <= _SOON_SECONDS
     fresh = gate.since is not None and step.serving_since is not None and gate.since >= step.serving_since
-    if not (before and soon and fresh and step.number > 1) or d.input.spec.mode is not Mode.ENFORCE:
+    if not (before and soon and fresh and step.number > 1) or observes(d):
         return False
     message = (
         f"{gate.name} is beyond its limit in both revisions since the raise to {d.status.weight} %: {gate.message}; "
@@ -282,7 +287,10 @@ def _hold(d: Draft, waiting: tuple[Reason, str] | None) -> None:
 
 def _end_hold(d: Draft) -> None:
     """The hold is over: on, unless a gate is not decided."""
-    undecided = None if d.input.spec.mode is Mode.OBSERVE else _undecided(d)
+    undecided = _undecided(d)
+    if undecided is not None and observes(d):
+        would_hold(d, Reason.TOO_EARLY, f"{undecided[0].name} is not decided: {undecided[1]}")
+        undecided = None
     step = d.status.step
     assert step is not None
     if undecided is None:
@@ -359,7 +367,7 @@ def _retreat_if_asked(d: Draft) -> bool:
     """After blindTimeout the traffic goes back, and the way up begins anew when it sees: with ``onBlind: retreat``, and
     under ``hold`` too while the candidate has finished no judged step or its pods show harm."""
     blind, policy = d.status.blind, d.input.spec.evaluation
-    if blind is None or d.status.weight == 0 or d.input.spec.mode is not Mode.ENFORCE:
+    if blind is None or d.status.weight == 0 or observes(d):
         return False
     patience = d.seconds(policy.blind_timeout) * (1.0 + _STAGGER * _own_fraction(d))
     if d.since(blind.since) < patience:

@@ -22,10 +22,11 @@ def test_detail_34_who_resumes_after_a_pause_by_a_breach_is_not_paused_again_in_
     assert world.weight == 10
 
 
-def test_detail_34_in_observe_mode_a_gate_that_would_pause_only_warns() -> None:
+def test_detail_34_in_observe_mode_a_gate_that_would_pause_only_says_so() -> None:
     world = stepping(10, gates=[ERRORS | {"onBreach": "pause"}], steps=_STEPS, mode="observe")
     world.behaviour["2"] = Behaviour(errors=0.1)
     world.run_until(lambda: world.gate().verdict is Verdict.BREACHED)
     world.run(10)
     assert world.status.paused is None
-    assert world.reasons().count(Reason.GATE_WARNED) == 1
+    assert world.reasons().count(Reason.WOULD_HOLD) == 1
+    assert "errors is breached" in world.status.observed
