@@ -57,7 +57,7 @@ class Api(Protocol):
     """A cluster, as far as one person may see it."""
 
     def get(self, path: str, query: Mapping[str, str] | None = None, *, metadata_only: bool = False) -> Body:
-        """An object or a list. ``metadata_only``: nothing of its content is sent.
+        """An object or a list. ``metadata_only``: nothing but its metadata is sent.
 
         Raises
         ------
