@@ -15,6 +15,7 @@ from typing import Final
 from modelrollout.api.enums import CheckState, Phase, Reason
 from modelrollout.api.gate import Gate
 from modelrollout.api.status import PreflightCheck
+from modelrollout.engine import contest
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.foresight import first_weight
 from modelrollout.engine.gate_tests import is_relative
@@ -56,8 +57,9 @@ def holds(d: Draft) -> str:
 
 def sentence(d: Draft) -> tuple[Phase, Reason, str, str] | None:
     """Phase, reason, message and next sentence while the preflight holds; None when something else has to be said:
-    a pause, a freeze, an outage."""
-    if d.status.weight > 0 or by_a_human(d) or d.status.paused is not None or d.input.freeze is not None:
+    a pause, a freeze, a contested route, an outage."""
+    stopped = d.status.paused is not None or d.input.freeze is not None or contest.is_on(d)
+    if d.status.weight > 0 or by_a_human(d) or stopped:
         return None
     failed, waiting = _first(d, CheckState.FAILED), _first(d, CheckState.WAITING)
     if failed is not None:
@@ -106,8 +108,9 @@ def _measured(d: Draft) -> Iterator[_Found]:
     """What the metrics show; between two readings, what they showed."""
     measurement = d.input.measurement
     if measurement is None:
-        shown = (one for one in d.status.preflight if one.check not in _NO_OPINION)
-        yield from ((one.check, one.state, one.message) for one in shown)
+        asked = {f"gate {gate.name}" for gate in d.input.spec.gates}
+        known = asked | {_SCRAPED, _NOISE} if asked else set()
+        yield from ((one.check, one.state, one.message) for one in d.status.preflight if one.check in known)
         return
     scraped = _scraped(d, measurement)
     if scraped is not None:

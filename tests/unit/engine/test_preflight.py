@@ -211,6 +211,17 @@ def test_detail_37_a_new_candidate_is_looked_at_anew() -> None:
     assert _told(world) == 2
 
 
+@pytest.mark.parametrize("gates", [[], [LATENCY]], ids=["none", "another"])
+def test_detail_37_a_gate_that_is_taken_out_holds_nothing_any_more(gates: list[dict[str, Any]]) -> None:
+    world = serving()
+    world.missing_metrics = {"errors"}
+    world.apply("2")
+    world.run(120)
+    assert world.status.reason is Reason.PREFLIGHT_FAILED
+    world.apply(gates=gates)
+    world.run_until(lambda: world.weight == 10, within=60)
+
+
 def test_detail_37_a_rollout_without_gates_waits_for_pods_and_route_alone() -> None:
     world = serving(gates=[])
     world.apply("2")
