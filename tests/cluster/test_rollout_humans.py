@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from localcluster import LocalCluster, eventually
@@ -107,6 +108,52 @@ def test_a_decision_is_done_once(cluster: LocalCluster, operator: Operator, name
     scene.until(lambda s: s.get("paused"), "the pause, which was said last")
     assert scene.status["step"]["number"] <= 2
     assert len(scene.status["handled"]) == 2
+
+
+def test_rule_11_one_object_stops_the_line_and_nothing_that_saves_users(
+    cluster: LocalCluster, operator: Operator, namespace: str
+) -> None:
+    """A RolloutFreeze, in the operator's own rights: seen at once, named in status, passed only by an override that is
+    on record, over when its time is; a breach rolls back meanwhile."""
+    held, bad = Scene(cluster, namespace, "held"), Scene(cluster, namespace, "bad")
+    quick = changed(gates=[], steps=[{"weight": 20, "hold": "2s"}, {"weight": 50, "hold": "1h"}])
+    together(lambda: held.serve_first(change=quick), bad.serve_first)
+    _freeze(cluster, "line", reason="black friday", author="kim", namespaces=[namespace])
+    together(lambda: held.apply("2", change=quick), lambda: bad.apply("2", ERRORS="0.8"))
+    frozen = [scene.until(lambda s: s["reason"] == "Frozen", "the freeze") for scene in (held, bad)]
+    assert [status["weight"] for status in frozen] == [0, 0]
+    assert "RolloutFreeze line by kim: black friday" in frozen[0]["message"]
+    assert "kubectl delete mrf line" in frozen[0]["next"]
+    assert held.deployment("2")["status"]["readyReplicas"] >= 2, "it has started all the same"
+
+    refused = held.answer(held.decide("promote"))
+    assert refused["state"] == "Refused"
+    assert "--override-freeze" in refused["message"]
+    over = {"overrideFreeze": True, "comment": "users wait for it"}
+    with bad.users(40):
+        for scene in (held, bad):
+            done = scene.answer(scene.decide("promote", **over))
+            assert done["state"] == "Applied"
+            assert "went on over RolloutFreeze line" in done["message"]
+        assert held.at_weight(20)["overrides"][0]["comment"] == "users wait for it"
+        assert "users wait for it" in bad.reach("RolledBack", version="1")["history"][0]["overrides"][0]
+    held.until(lambda s: s["reason"] == "Frozen", "the next step to wait")
+    assert any(reason == "Frozen" for reason, _ in held.events())
+
+    operator.kill()
+    _freeze(cluster, "line", reason="black friday", until=_in_seconds(3))
+    operator.start()
+    held.until(lambda s: s["weight"] == 50, "the end of the freeze", timeout=40)
+    cluster.kubectl("delete", "rolloutfreeze", "line")
+
+
+def _freeze(cluster: LocalCluster, name: str, **spec: object) -> None:
+    body = {"apiVersion": "modelrollout.io/v1alpha1", "kind": "RolloutFreeze", "metadata": {"name": name}, "spec": spec}
+    cluster.kubectl("apply", "-f", "-", input=json.dumps(body))
+
+
+def _in_seconds(seconds: float) -> str:
+    return f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def test_a_frozen_namespace(cluster: LocalCluster, operator: Operator, namespace: str) -> None:

@@ -33,6 +33,8 @@ _DENIED = (
     ("create", "modelrollout.io", "rolloutdecisions", ""),
     ("delete", "modelrollout.io", "rolloutdecisions", ""),
     ("patch", "modelrollout.io", "rolloutdecisions", ""),
+    ("create", "modelrollout.io", "rolloutfreezes", ""),
+    ("delete", "modelrollout.io", "rolloutfreezes", ""),
     ("patch", "", "namespaces", ""),
     ("get", "", "nodes", ""),
 )
