@@ -34,6 +34,8 @@ class GateRow:
     """What a worse candidate's value would have been to be noticed."""
     samples: str
     """Of the candidate and of the baseline."""
+    leaning: bool = False
+    """Beyond the limit, but not by enough to roll back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def _row(gate: Gate, found: GateStatus | None) -> GateRow:
         evidence=found.evidence,
         sees=(units.seen(gate, found) if found.verdict is Verdict.NO_HARM_SEEN else "") or nothing,
         samples=units.samples(found) if found.samples or found.baseline_samples else nothing,
+        leaning=found.leaning and found.verdict is not Verdict.BREACHED,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from modelrollout.api.enums import Action, Outcome, Phase
+from modelrollout.api.enums import Action, Outcome, Reason
 from modelrollout.api.meta import GROUP, VERSION
 from modelrollout.api.objects import Rollout
 
@@ -24,6 +24,9 @@ DOES: Final = {
     Action.REJECT: "Refuse, in a role that a step asks for: all traffic goes back to the stable version, for good.",
 }
 _DOES_IN_FULL: Final = "Skip every step that is left."
+_OVERRIDES: Final = " Passes over the freeze or the closed window, on record."
+_CLOSED: Final = (Reason.FROZEN, Reason.OUTSIDE_WINDOW)
+_SAY_WHY: Final = "why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Said:
     @property
     def does(self) -> str:
         """What follows, as a sentence."""
-        return _DOES_IN_FULL if self.full else DOES[self.action]
+        text = _DOES_IN_FULL if self.full else DOES[self.action]
+        return text + (_OVERRIDES if self.override_freeze else "")
 
 
 def manifest(rollout: Rollout, said: Said, author: str) -> dict[str, Any]:
@@ -83,31 +87,44 @@ def sensible(rollout: Rollout) -> list[Said]:
     """What makes sense now, the most urgent first. Others are refused, or do nothing."""
     status = rollout.status
     found: list[Said] = []
-    if status.candidate is not None and status.stable is not None and not status.phase.is_leaving:
-        found.append(Said(Action.ABORT))
-        found.append(Said(Action.RESUME if status.phase is Phase.PAUSED else Action.PAUSE))
-        found += _ways_up(rollout)
-    if status.failed is not None:
+    if status.candidate is not None and not status.phase.is_leaving:
+        found += [Said(Action.ABORT)] if status.stable is not None else []
+        found += [*_pausing(rollout), *_ways_up(rollout)]
+    resting = status.candidate is None
+    if resting and (status.failed is not None or status.pinned is not None):
         found.append(Said(Action.RETRY))
-    promoted = [entry for entry in status.history if entry.outcome is Outcome.PROMOTED]
-    if status.candidate is None and len(promoted) > 1:
+    elif resting and sum(entry.outcome is Outcome.PROMOTED for entry in status.history) > 1:
         found.append(Said(Action.UNDO))
     return found
 
 
+def _pausing(rollout: Rollout) -> list[Said]:
+    status = rollout.status
+    if status.paused is None and status.contest is None:
+        return [Said(Action.PAUSE)]
+    return [] if rollout.spec.paused else [Said(Action.RESUME)]
+
+
 def _ways_up(rollout: Rollout) -> list[Said]:
     """What brings the candidate on: people with the role where a step waits for them, else a promotion."""
-    step = rollout.status.step
-    if step is not None and step.role:
-        return [Said(Action.APPROVE, role=step.role), Said(Action.REJECT, role=step.role)]
-    ahead = any(one.approval for one in rollout.spec.steps[step.number if step is not None else 0 :])
-    return [Said(Action.PROMOTE)] + ([] if ahead else [Said(Action.PROMOTE, full=True)])
+    status, step = rollout.status, rollout.status.step
+    if step is None or step.number == 0 or status.contest is not None:
+        return []
+    if step.role:
+        return [Said(action, _SAY_WHY, role=step.role) for action in (Action.APPROVE, Action.REJECT)]
+    closed = status.reason in _CLOSED
+    comment = _SAY_WHY if closed else ""
+    one = Said(Action.PROMOTE, comment, override_freeze=closed)
+    full = Said(Action.PROMOTE, comment, full=True, override_freeze=closed)
+    ahead = any(later.approval is not None for later in rollout.spec.steps[step.number :])
+    return ([] if status.blind else [one]) + ([] if ahead else [full])
 
 
 def command(rollout: Rollout, said: Said) -> str:
     """The verb of this project's command that says it; the comment is left to the person."""
-    more = (" --full" if said.full else "") + (f" --role {said.role}" if said.role else "")
-    return f'kubectl modelrollout {said.action} {rollout.name} -n {rollout.namespace}{more} -m "why"'
+    flags = " --full" * said.full + " --override-freeze" * said.override_freeze
+    flags += f" --role {said.role}" if said.role else ""
+    return f'kubectl modelrollout {said.action} {rollout.name} -n {rollout.namespace}{flags} -m "{_SAY_WHY}"'
 
 
 def plain_command(body: dict[str, Any], flags: str = "") -> str:

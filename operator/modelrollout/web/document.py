@@ -57,8 +57,12 @@ def shown(seen: Snapshot, series: Series | None) -> dict[str, Any]:
 
 
 def _versions(status: ModelRolloutStatus) -> dict[str, str | None]:
-    candidate = status.candidate.version if status.candidate else None
-    return {"stable": status.stable.version if status.stable else None, "candidate": candidate}
+    tried = status.candidate or status.failed
+    return {
+        "stable": status.stable.version if status.stable else None,
+        "candidate": status.candidate.version if status.candidate else None,
+        "tried": tried.version if tried else None,
+    }
 
 
 def _gates(seen: Snapshot) -> list[dict[str, Any]]:
@@ -89,7 +93,7 @@ def _past(entry: HistoryEntry) -> dict[str, Any]:
 def _command(seen: Snapshot, said: Said) -> dict[str, str]:
     """Without an author: whoever pastes it need not be who looks."""
     return {
-        "title": said.action.value + (" --full" if said.full else ""),
+        "title": said.action.value + " --full" * said.full,
         "does": said.does,
         "command": command(seen.rollout, said),
         "kubectl": plain_command(manifest(seen.rollout, said, "")),

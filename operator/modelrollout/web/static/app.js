@@ -252,10 +252,9 @@ function showOne(namespace, name) {
 /** What depends on the width of the page is drawn anew with it. */
 function charts(places, data) {
   if (!places.gates.clientWidth) return; // on its way out
-  const columns = getComputedStyle(places.gates.firstElementChild ?? places.gates).gridTemplateColumns.split(" ").length || 1;
   section(places.weight, "weight", [data.weight, data.versions, data.phase, data.readings?.at, data.readings?.asked, data.readings?.observed, places.weight.clientWidth],
     () => weight(data, places.weight.clientWidth));
-  section(places.gates, "gates", [data.gates, data.readings, places.gates.clientWidth, columns], () => gates(data, places.gates.clientWidth));
+  section(places.gates, "gates", [data.gates, data.readings, places.gates.clientWidth], () => gates(data, places.gates.clientWidth));
 }
 
 function head(data) {
@@ -332,17 +331,19 @@ function gates(data, width) {
   if (data.gates.length === 0) return el("section", { class: "card" }, el("h2", {}, "Gates"), el("p", { class: "faint" }, "This rollout has no gate: steps go on by time alone."));
   const columns = Math.max(1, Math.floor((width + 17.6) / (420 + 17.6)));
   const each = (width - 17.6 * (Math.min(columns, data.gates.length) - 1)) / Math.min(columns, data.gates.length) - 39;
-  return el("div", { class: "gates" }, data.gates.map((one) => gate(data, one, Math.max(each, 220))));
+  const legend = data.readings ? el("p", { class: "faint legend" }, "In the charts, the band is where the candidate's value may lie as far as is known; the shaded side is beyond the limit.") : null;
+  return [legend, el("div", { class: "gates" }, data.gates.map((one) => gate(data, one, Math.max(each, 220))))];
 }
 
 function gate(data, one, width) {
-  const [kind, sign, meaning] = VERDICTS[one.verdict] ?? ["", "…", "nothing is known yet"];
+  const [usual, sign, meaning] = VERDICTS[one.verdict] ?? ["", "…", "nothing is known yet"];
+  const kind = one.leaning ? "warn" : usual;
   const number = (mark, name, text, small) => [el("div", {}, el("dt", {}, mark ? swatch(mark) : null, name), el("dd", { class: small ? "small" : "" }, text))];
   return el("section", { class: "card gate", "aria-label": `gate ${one.name}` },
     el("div", { class: "gate-head" }, el("h3", {}, one.name),
-      el("span", { class: `phase ${kind}`, title: meaning }, el("span", { "aria-hidden": "true" }, sign), one.verdict ?? "not judged")),
+      el("span", { class: `phase ${kind}`, title: meaning }, el("span", { "aria-hidden": "true" }, sign), one.verdict ?? "not judged", one.leaning ? ", leaning" : "")),
     el("dl", { class: "numbers" },
-      number("new", data.versions.candidate ? `candidate ${data.versions.candidate}` : "candidate", one.value),
+      number("new", data.versions.tried ? `candidate ${data.versions.tried}` : "candidate", one.value),
       number("old", "stable", one.baseline), number("limit", "limit", one.limit, one.limit.length > 12),
       number(null, "samples", one.samples, true), one.sees === "–" ? null : number(null, "would have seen", one.sees, true)),
     over(data, one, width), evidence(one)
