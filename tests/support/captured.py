@@ -239,7 +239,7 @@ def captured() -> dict[str, Body]:
 
 def untouched() -> Body:
     """An object that no operator has seen: status as the CRD's default makes it."""
-    return _body(World(), {"observedGeneration": -1})
+    return _body(World(), {"observedGeneration": -1, "phase": "Pending", "reason": "NewRevision"})
 
 
 def expected(name: str) -> str:

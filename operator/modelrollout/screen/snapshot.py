@@ -34,4 +34,5 @@ def read(body: dict[str, Any], deployments: list[dict[str, Any]] | None, now: da
     """
     status = body.get("status") or {}
     ModelRolloutStatus.model_validate(status)
-    return Snapshot(Rollout.parse(body), "phase" in status, None if deployments is None else tuple(deployments), now)
+    judged = status.get("observedGeneration", -1) >= 0  # the CRD's default says -1
+    return Snapshot(Rollout.parse(body), judged, None if deployments is None else tuple(deployments), now)
