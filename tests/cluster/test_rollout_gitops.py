@@ -9,9 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from localcluster import LocalCluster, eventually
 from tests.support import manifests
 from tests.support.kstatus import verdicts
+from tests.support.lua import ARGOCD, run
 from tests.support.scene import Scene, changed, let_pass, together
 
 if TYPE_CHECKING:
@@ -28,6 +31,11 @@ def _server_side(scene: Scene, body: Body, manager: str) -> None:
     """As Flux and Argo CD apply: under their own name, taking over what others changed."""
     flags = ["--server-side", "--force-conflicts", f"--field-manager={manager}"]
     scene.kubectl("apply", *flags, "-f", "-", input=json.dumps(body))
+
+
+def _actions() -> list[Body]:
+    raw = (ARGOCD / "actions.yaml").read_text(encoding="utf-8")
+    return list(yaml.safe_load(raw)["definitions"])
 
 
 def _kstatus(scene: Scene) -> str:
@@ -194,7 +202,8 @@ def test_detail_26_nobody_takes_an_object_that_no_operator_has_seen_for_finished
 
 
 def test_what_is_shipped_for_git_is_taken_by_the_api_server(installed: LocalCluster, namespace: str) -> None:
-    """Argo CD's keys are added beside those that are there; the kustomize sample and its overlay are real objects."""
+    """Argo CD's keys are added beside those that are there, its server may do what a button does, and the kustomize
+    sample and its overlay are real objects."""
     cluster, gitops = installed, _ROOT / "manifests" / "gitops"
     cluster.kubectl("create", "namespace", "argocd")
     cluster.kubectl("create", "configmap", "argocd-cm", "-n", "argocd", "--from-literal=url=https://argocd.example.com")
@@ -208,5 +217,9 @@ def test_what_is_shipped_for_git_is_taken_by_the_api_server(installed: LocalClus
     made = cluster.kubectl("kustomize", str(gitops / "kustomize" / "production")).stdout
     here = made.replace("namespace: recs", f"namespace: {namespace}")
     cluster.kubectl("apply", "--dry-run=server", "-f", "-", input=here)
+    script = next(one["action.lua"] for one in _actions() if one["name"] == "abort")
+    (made_by_lua,) = run(script, {"metadata": {"name": "ranker", "namespace": namespace}, "status": {}})
+    as_argo_cd = ["create", f"--as={made_by_lua['resource']['spec']['author']}", "-f", "-"]
+    cluster.kubectl(*as_argo_cd, input=json.dumps(made_by_lua["resource"]))
     cluster.kubectl("delete", "-k", str(gitops / "argocd"))
     cluster.kubectl("delete", "namespace", "argocd", "--wait=false")

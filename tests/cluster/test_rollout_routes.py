@@ -75,7 +75,7 @@ def _attach(**ref: str) -> Any:
     def change(spec: Body) -> None:
         spec["traffic"] = {"gatewayAPI": {"route": {"name": "shop"} | ref}}
         spec["gates"] = []
-        spec["steps"] = [{"weight": 50, "hold": "1s"}]
+        spec["steps"] = [{"weight": 50, "hold": "3s"}]  # long enough to be seen on a busy machine
 
     return change
 

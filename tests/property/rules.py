@@ -134,6 +134,7 @@ class Watch:
         """After a look that ended well and saw the truth."""
         world, status = self.world, self.world.status
         assert len(set(status.handled)) == len(status.handled), "a decision was acted on twice"
+        assert world.route_edited or status.contest is None, "our own writes were taken for somebody else's"
         if not world.exists:
             return
         if status.stable is not None and status.candidate is not None and not world.deleting:

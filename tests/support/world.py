@@ -264,6 +264,8 @@ class World:
         self.reports: dict[str, str] = {}
         """By gate: the report of the evaluation."""
         self.rps = 200.0
+        self.route_edited = False
+        """Whether somebody else has ever written the route."""
         self.refuse_raises = 0
         self.crashes: list[int | None] = []
         """For the looks to come that have effects: after how many of them the operator dies (None: it does not)."""
@@ -352,6 +354,7 @@ class World:
     def edit_route(self, weights: Mapping[str, int], *, keep_marker: bool = True, by: str = "") -> None:
         """Somebody else writes the route."""
         self.route.weights, self.route.edited_by = dict(weights), by
+        self.route_edited = True
         if not keep_marker:
             self.route.marker = None
         self._route_changed()

@@ -116,6 +116,14 @@ def _outside() -> World:
     return world
 
 
+def _contested() -> World:
+    world = stepping(10)
+    for _ in range(3):
+        world.edit_route({world.stable: 10, world.candidate: 90}, by="kustomize-controller")
+        world.run(2)
+    return world
+
+
 _STATES: dict[str, tuple[Callable[[], World], Phase]] = {
     "first revision starts": (_first, Phase.STARTING),
     "candidate starts": (_starting, Phase.STARTING),
@@ -127,6 +135,7 @@ _STATES: dict[str, tuple[Callable[[], World], Phase]] = {
     "stepping, blind": (_blind, Phase.PROGRESSING),
     "stepping, paused": (_paused, Phase.PAUSED),
     "stepping, paused in spec": (_paused_by_spec, Phase.PAUSED),
+    "stepping, contested": (_contested, Phase.STALLED),
     "promoting": (_promoting, Phase.PROMOTING),
     "rolling back": (_rolling_back, Phase.ROLLING_BACK),
     "rolled back": (_rolled_back, Phase.ROLLED_BACK),

@@ -37,10 +37,12 @@ def _offered(name: str) -> set[str]:
         ("Paused-PausedByDecision", {"resume", "abort", "promote", "promote-full", "undo"}),
         ("Paused-PausedBySpec", {"pause", "abort", "promote", "promote-full", "undo"}),
         ("AwaitingApproval-AwaitingApproval", {"pause", "abort", "undo"}),
-        ("RollingBack-GateBreached", set()),
-        ("RolledBack-RolledBack", {"undo", "retry"}),
+        ("RollingBack-GateBreached", {"undo"}),
+        ("RolledBack-RolledBack", {"retry"}),
+        ("RolledBack-RevertedToPrevious", {"retry"}),
+        ("RollingBack-Deleted-deleting", set()),
         ("Stalled-RouteContested", {"resume", "abort", "undo"}),
-        ("Stalled-InvalidTemplate", {"undo"}),
+        ("Stalled-InvalidTemplate", set()),
     ],
 )
 def test_detail_26_argo_cd_offers_what_can_be_done(name: str, wanted: set[str]) -> None:
