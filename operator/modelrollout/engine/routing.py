@@ -28,23 +28,34 @@ def note_what_was_applied(d: Draft) -> None:
     """Compare the route with what was asked: adopt our own unrecorded lowering, obey an outside one, and count every
     one that is to be written over again."""
     contest.end_if_quiet(d)
-    route = d.input.route
+    route, written = d.input.route, _last_known(d)
     observed = route.weights.get(d.candidate) if d.candidate else None
     d.set(observed_weight=observed if route.state is RouteState.ACCEPTED else d.status.observed_weight)
-    if route.marker is None or route.state in (RouteState.MISSING, RouteState.IN_USE, RouteState.UNUSABLE):
+    if not written or route.state in (RouteState.MISSING, RouteState.IN_USE, RouteState.UNUSABLE):
         return
-    if d.candidate and d.status.weight > 0 and _adopted(d, route.marker):
+    if route.marker is not None and d.candidate and d.status.weight > 0 and _adopted(d, route.marker):
         return
-    if d.stable and dict(route.weights) != dict(route.marker.weights) and not _obeyed_again(d, route.marker):
+    if d.stable and dict(route.weights) != dict(written) and not _obeyed_again(d, written):
         contest.count(d)
-    _obey(d, route.marker)
+    _obey(d, written)
 
 
-def _obey(d: Draft, marker: Marker) -> None:
+def _last_known(d: Draft) -> Mapping[str, int]:
+    """The shares that were ours last: the marker's, or, where someone replaced the route and the marker with it, those
+    that were in effect; empty when nothing is known."""
+    route, seen = d.input.route, d.status.observed_weight
+    if route.marker is not None:
+        return route.marker.weights
+    if not (d.stable and d.candidate and route.weights) or seen is None:
+        return {}
+    return {d.stable: 100 - seen, d.candidate: seen}
+
+
+def _obey(d: Draft, known: Mapping[str, int]) -> None:
     """Who lowers the candidate's weight on the route is a person in a hurry: it stays there until they say `resume`."""
     if not d.candidate:
         return
-    seen, written = d.input.route.weights.get(d.candidate, 0), marker.weights.get(d.candidate, 0)
+    seen, written = d.input.route.weights.get(d.candidate, 0), known.get(d.candidate, 0)
     if seen >= min(written, d.status.weight):
         return
     message = f"{contest.who(d)} lowered the candidate's weight from {written} % to {seen} % on the route"
@@ -58,13 +69,11 @@ def _obey(d: Draft, marker: Marker) -> None:
     d.event(Reason.PAUSED_BY_OUTSIDE_EDIT, message, warning=True)
 
 
-def _obeyed_again(d: Draft, marker: Marker) -> bool:
+def _obeyed_again(d: Draft, written: Mapping[str, int]) -> bool:
     """Whether someone who is being obeyed only lowers the weight further: nothing of that is written over."""
     paused, route = d.status.paused, d.input.route
     held = paused is not None and paused.reason is Reason.PAUSED_BY_OUTSIDE_EDIT
-    return (
-        held and d.stable in route.weights and route.weights.get(d.candidate, 0) <= marker.weights.get(d.candidate, 0)
-    )
+    return held and d.stable in route.weights and route.weights.get(d.candidate, 0) <= written.get(d.candidate, 0)
 
 
 def _adopted(d: Draft, marker: Marker) -> bool:

@@ -338,7 +338,7 @@ class GatewayApiTraffic:
         view = view_of(route, place, rollout.name, shared=ref is not None, adopted=adopted)
         if adopted and not first:
             view = replace(view, adopted_elsewhere=self._elsewhere(route, place.rule, adopted))
-        if view.marker is None or dict(view.marker.weights) == dict(view.weights):
+        if view.marker is not None and dict(view.marker.weights) == dict(view.weights):
             return view
         return replace(view, edited_by=await self._edited_by(route))
 

@@ -78,6 +78,19 @@ def test_detail_5_who_lowers_further_and_further_contests_nothing() -> None:
     assert Reason.ROUTE_CONTESTED not in world.reasons()
 
 
+def test_detail_5_a_route_that_was_replaced_without_the_marker_is_obeyed_too() -> None:
+    """`kubectl replace` takes our annotation away with everything else."""
+    world = stepping(50)
+    world.edit_route({world.stable: 95, world.candidate: 5}, keep_marker=False, by="kubectl-replace")
+    world.run(600)
+    assert world.status.reason is Reason.PAUSED_BY_OUTSIDE_EDIT
+    assert "kubectl-replace lowered the candidate's weight from 50 % to 5 %" in world.status.message
+    assert world.weight == 5
+    world.say("resume")
+    world.run(1200)
+    assert world.stable == world.target
+
+
 def test_detail_5_while_contested_only_lowering_writes_go_on() -> None:
     """A tool that raises the candidate is corrected for as long as it goes on, and nothing of ours goes up."""
     world = stepping(10)
