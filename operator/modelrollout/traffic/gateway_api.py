@@ -386,7 +386,7 @@ class GatewayApiTraffic:
 
         Source: Gateway API v1, HTTPRouteRule.matches, on conflicts.
         """
-        for (namespace, name), route in self._routes.objects.items():
+        for (namespace, name), route in list(self._routes.objects.items()):  # they change while endpoints are asked for
             if namespace != rollout.namespace or not competes(route, rollout):
                 continue
             for rule in route["spec"].get("rules") or []:

@@ -167,10 +167,10 @@ def _may_be_old(known: AdoptedBackend, status: ModelRolloutStatus) -> float:
     """Seconds after which it is read again."""
     if status.candidate is not None and status.candidate.revision == EXTERNAL:
         return _WHILE_COMING_BACK
-    if known.adopted.problem or known.adopted.view is None or known.adopted.view.ready == 0:
-        return _WHILE_A_PROBLEM
-    serves = status.stable is None or status.stable.revision == EXTERNAL
-    return _WHILE_SERVING if serves else _WHILE_RETIRED
+    if status.stable is not None and status.stable.revision != EXTERNAL:
+        return _WHILE_RETIRED
+    view = known.adopted.view
+    return _WHILE_SERVING if view is not None and view.ready else _WHILE_A_PROBLEM
 
 
 def problem_of(

@@ -136,6 +136,20 @@ def test_detail_3_undo_goes_back_to_it_when_its_pods_are_ready_again() -> None:
     assert _scales(world) == [0, 3]
 
 
+@pytest.mark.parametrize("verb", [Verb.UNDO, Verb.ABORT])
+def test_detail_3_in_mid_step_all_traffic_goes_back_to_it_at_once(verb: Verb) -> None:
+    world = _world()
+    world.run_until(lambda: world.weight == 50)
+    world.say(verb)
+    world.run(1)
+    assert world.route.weights[EXTERNAL] == 100
+    world.run(60)
+    assert world.route.weights == {EXTERNAL: 100}
+    assert world.stable == EXTERNAL
+    assert world.status.phase is Phase.ROLLED_BACK
+    assert _scales(world) == []
+
+
 def test_detail_3_undo_names_it_and_knows_the_order_of_what_served() -> None:
     world = _promoted(rollback={"keep": 2, "warmFor": "20m"})
     first = world.target

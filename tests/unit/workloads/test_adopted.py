@@ -168,6 +168,35 @@ def test_the_deployment_behind_a_service_is_found_by_its_pods() -> None:
     assert (found.adopted.name, found.adopted.scalable) == ("Deployment old", False)
 
 
+@pytest.mark.parametrize(
+    ("stable", "candidate", "endpoints", "seconds"),
+    [
+        ("", "", 3, 15.0),
+        (EXTERNAL, "0123456789", 3, 15.0),
+        (EXTERNAL, "0123456789", 0, 5.0),
+        ("0123456789", EXTERNAL, 0, 1.0),
+        ("0123456789", "", 0, 60.0),
+    ],
+)
+def test_it_is_asked_as_often_as_somebody_waits_for_it(
+    stable: str, candidate: str, endpoints: int, seconds: float
+) -> None:
+    cluster = _serving()
+    cluster.answers["endpointslices"] = {"items": [_slice(*map(str, range(endpoints)))]}
+    workload, key = AdoptedWorkload(cast(Any, cluster)), _rollout().key
+    status = ModelRolloutStatus(
+        stable=RevisionRef(revision=stable) if stable else None,
+        candidate=RevisionRef(revision=candidate) if candidate else None,
+    )
+    asyncio.run(workload.observe(_rollout(), status))
+    at, said, known = workload._known[key]
+    for age, asked in ((seconds - 0.5, False), (seconds + 0.1, True)):
+        cluster.asked.clear()
+        workload._known[key] = (at - age, said, known)
+        asyncio.run(workload.observe(_rollout(), status))
+        assert bool(cluster.asked) is asked
+
+
 def test_who_may_not_see_replica_sets_calls_it_by_its_service() -> None:
     cluster = _serving()
     cluster.answers["replicasets"] = KubeError(403, "forbidden")
