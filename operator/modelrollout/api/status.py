@@ -432,7 +432,7 @@ class ModelRolloutStatus(ApiModel):
     """What was found before the candidate's first traffic."""
     preflight_overruled: bool = False
     """Someone said `promote` while that held the first traffic back."""
-    approvals: list[Approved] = Field(default_factory=list, max_length=20)
+    approvals: list[Approved] = Field(default_factory=list, max_length=10)
     """Approvals of this candidate, the newest first. Voided when a limit is loosened or another revision begins."""
     authors: list[Annotated[str, Field(max_length=256)]] = Field(default_factory=list, max_length=8)
     """Who changed model, template, steps or gates for this candidate: their approvals do not count alone. Empty while

@@ -16,7 +16,7 @@ from modelrollout.engine.model import Human
 __all__ = ["count", "note_author", "void", "wanted", "what_to_type", "why_not"]
 
 _MOST_AUTHORS = 8
-_MOST_APPROVALS = 20
+_MOST_APPROVALS = 10
 _COMMENT = 160
 _UNKNOWN = (
     "nobody vouches for who made the change (kubectl apply -k manifests/policies), so one more person than asked is "
