@@ -8,9 +8,11 @@ is started with receivers; without the fixture ``operator`` these tests come bef
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ import pytest
 import yaml
 
 from localcluster import LocalCluster, eventually
+from tests.support.operator import ROOT
 from tests.support.scene import Scene, api, changed
 from tests.support.tracker import Tracker
 
@@ -215,6 +218,32 @@ def test_detail_25_every_attempt_carries_the_same_key(told: Told) -> None:
     events = [body for _, _, _, body in told.tracker.to("/events")]
     assert {event["type"] for event in events} == {"io.modelrollout.rolledback"}, "who is named by the rollout alone"
     assert {event["id"] for event in events} == keys
+
+
+def test_detail_25_the_record_on_the_command_line(told: Told) -> None:
+    """As docs/notifications.md says, by the rollout's name."""
+    flags = ["-n", told.scene.namespace, "--kubeconfig", str(told.scene.cluster.kubeconfig), "--no-color"]
+    command = [sys.executable, "-m", "modelrollout.cli.main", "incident", "ranker", *flags]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "operator")}
+    record = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=60).stdout
+    assert "ranker: version 2 was rolled back" in record
+    assert _incident(told)["metadata"]["name"] in record
+    assert f"tickets: Told, {told.tracker.issues[0]['html_url']}" in record
+
+
+def test_the_samples_fit_the_operator_that_is_shipped(told: Told, tmp_path: Path) -> None:
+    """The Role and the receivers are taken as they are, and the patch finds its container."""
+    samples = ROOT / "manifests" / "samples" / "notifications"
+    for name in ("team.yaml", "receivers.yaml"):
+        told.scene.cluster.kubectl("apply", "--dry-run=client", "-f", str(samples / name))
+    shutil.copy(ROOT / "manifests" / "base" / "deployment.yaml", tmp_path)
+    shutil.copy(samples / "operator.yaml", tmp_path)
+    kustomization = {"resources": ["deployment.yaml"], "patches": [{"path": "operator.yaml"}]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    built = yaml.safe_load(told.scene.cluster.kubectl("kustomize", str(tmp_path)).stdout)
+    (container,) = built["spec"]["template"]["spec"]["containers"]
+    assert container["image"]
+    assert "--notifications=/etc/modelrollout/notifications.yaml" in container["args"]
 
 
 def test_detail_42_a_receiver_that_hangs_delays_no_traffic(told: Told) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelrollout.api.enums import Action as Verb
+from modelrollout.api.enums import Urgency
 from tests.property.conftest import HUNTING
 from tests.property.rules import Watch
 from tests.support.world import Behaviour, World, spec
@@ -105,8 +106,16 @@ def _end(history: list[Step], deaths: list[int | None], *, adopted: bool = False
         "history": [(entry.revision, entry.outcome) for entry in status.history],
         "answers": {name: answer.state for name, answer in world.answers.items()},
         "finalizer": world.finalizer,
+        "incidents": sorted((one.revision, str(one.reason)) for one in world.incidents.values()),
+        "tickets": sorted(_tickets(world)),
         "step": (status.step.number, status.step.skipped) if status.step else None,
     }
+
+
+def _tickets(world: World) -> set[tuple[str, str]]:
+    """What was told as a ticket; a second time under the same id counts once."""
+    told = {one.id: one for one in world.told if one.urgency is Urgency.TICKET}
+    return {(one.revision, str(one.reason)) for one in told.values()}
 
 
 @settings(max_examples=HUNTING or 30)
