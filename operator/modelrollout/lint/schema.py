@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from modelrollout.lint.pod_fields import pod_fields
 from modelrollout.lint.rules import broken_rules
 
 __all__ = ["KNOWN_KEYWORDS", "Problem", "defaulted", "near", "problems"]
@@ -183,13 +184,14 @@ def _unknown(value: dict[str, Any], schema: Schema, path: str) -> Iterator[Probl
     if "additionalProperties" in schema or not properties:
         return
     lenient = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+    known = [*properties, *pod_fields(path)] if lenient else list(properties)
     for name in value:
-        if name in properties:
+        if name in known:
             continue
-        where, hint = _below(path, name), near(name, [one for one in properties if one not in value])
+        where, hint = _below(path, name), near(name, known)
         if not lenient:
             yield Problem(where, f'unknown field "{where}"{hint}')
-        elif hint and name.lower() in {one.lower() for one in properties}:
+        elif hint:
             yield Problem(where, f'"{where}" is passed on as it is{hint}', doubtful=True)
 
 

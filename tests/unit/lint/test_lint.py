@@ -103,6 +103,7 @@ def test_a_missing_field_is_shown_where_it_belongs() -> None:
         ("kind: ModelRollout", "kind: ModelRolout", "kind", "did you mean ModelRollout?"),
         ("modelrollout.io/v1alpha1", "modelrollout.io/v1", "apiVersion", "write apiVersion: modelrollout.io/v1alpha1"),
         ("modelrollout.io/v1alpha1", "modelrollouts.io/v1alpha1", "apiVersion", "modelrollout.io/v1alpha1"),
+        ("replicas: 4", "replica: 4", "spec.workload.replica", "did you mean replicas?"),
         ("name: ranker,", "nam: ranker,", "metadata.nam", "did you mean name?"),
     ],
 )
@@ -111,9 +112,24 @@ def test_a_slip_of_the_pen_is_refused_with_what_was_meant(old: str, new: str, fi
     assert any(one.field == field and hint in one.message for one in _errors(_RANKER.replace(old, new)))
 
 
-def test_a_slip_of_the_pen_in_the_pods_is_doubted_because_the_server_passes_it_on() -> None:
-    found = lint({"x.yaml": _RANKER.replace("readinessProbe:", "readinessprobe:")}).findings
-    assert any(one.severity is Severity.WARNING and "did you mean readinessProbe?" in one.message for one in found)
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("livenessprobe: {}", "livenessProbe"),
+        ("resource: {limits: {memory: 1Gi}}", "resources"),
+        ("startUpProbe: {}", "startupProbe"),
+    ],
+)
+def test_a_slip_of_the_pen_in_the_pods_is_doubted_because_the_server_passes_it_on(wrong: str, meant: str) -> None:
+    text = _RANKER.replace("readinessProbe:", f"{wrong}\n          readinessProbe:", 1)
+    found = lint({"x.yaml": text}).findings
+    assert [one.severity for one in found] == [Severity.WARNING]
+    assert f"did you mean {meant}?" in found[0].message
+
+
+def test_fields_of_pods_that_only_kubernetes_knows_are_no_slips() -> None:
+    more = "startupProbe: {httpGet: {port: 8080}}\n          resources: {limits: {memory: 1Gi}}\n          "
+    assert lint({"x.yaml": _RANKER.replace("readinessProbe:", f"{more}readinessProbe:", 1)}).findings == ()
 
 
 def test_other_kinds_are_skipped_and_lists_opened() -> None:
