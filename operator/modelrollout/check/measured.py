@@ -163,7 +163,10 @@ def _power(gate: Gate, spec: ModelRolloutSpec, past: Sequence[Interval]) -> Resu
     found = traffic_of(past, test.baseline_share(state), test.noise_floor(state))
     if found is None:
         return Result(
-            check, State.WARN, "no traffic in the last day, so nothing is known of it", "see modelrollout plan"
+            check,
+            State.WARN,
+            "no whole minute with requests in the last day, so nothing is known of its traffic",
+            "say the traffic yourself: modelrollout plan FILE --rate",
         )
     text = cannot_see(gate, test, spec, found)
     if text:

@@ -99,4 +99,7 @@ def test_detail_37_what_a_gate_could_see_is_told_from_the_last_day() -> None:
     assert "100 requests/s" in measured._power(gate, spec, busy).what
     quiet = _intervals(*[Counts(1, 60)] * 120, minutes=1)
     assert measured._power(gate, spec, quiet).state is State.WARN
-    assert measured._power(gate, spec, ()).what == "no traffic in the last day, so nothing is known of it"
+    assert (
+        measured._power(gate, spec, ()).what
+        == "no whole minute with requests in the last day, so nothing is known of its traffic"
+    )
