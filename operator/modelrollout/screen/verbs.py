@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import yaml
@@ -11,7 +11,7 @@ from modelrollout.api.enums import Action, Outcome, Reason
 from modelrollout.api.meta import GROUP, VERSION
 from modelrollout.api.objects import Rollout
 
-__all__ = ["DOES", "Said", "command", "manifest", "plain_command", "sensible"]
+__all__ = ["DOES", "Said", "command", "command_for_anybody", "manifest", "plain_command", "sensible"]
 
 DOES: Final = {
     Action.PAUSE: "Stop the steps upward; the weights stay as they are.",
@@ -27,6 +27,7 @@ _DOES_IN_FULL: Final = "Skip every step that is left."
 _OVERRIDES: Final = " Passes over the freeze or the closed window, on record."
 _CLOSED: Final = (Reason.FROZEN, Reason.OUTSIDE_WINDOW)
 _SAY_WHY: Final = "why"
+_WHO_PASTES: Final = "$(kubectl auth whoami -o jsonpath='{.status.userInfo.username}')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,13 @@ def command(rollout: Rollout, said: Said) -> str:
     flags = " --full" * said.full + " --override-freeze" * said.override_freeze
     flags += f" --role {said.role}" if said.role else ""
     return f'kubectl modelrollout {said.action} {rollout.name} -n {rollout.namespace}{flags} -m "{_SAY_WHY}"'
+
+
+def command_for_anybody(rollout: Rollout, said: Said) -> str:
+    """The same with kubectl alone, for whoever pastes it: the shell asks who that is, because a cluster may insist that
+    the author is true. Nothing else in it is the shell's: names, a hash, and a comment to be replaced."""
+    body = manifest(rollout, said if said.comment else replace(said, comment=_SAY_WHY), _WHO_PASTES)
+    return plain_command(body).replace("<<'EOF'", "<<EOF", 1)
 
 
 def plain_command(body: dict[str, Any], flags: str = "") -> str:

@@ -18,7 +18,7 @@ from modelrollout.screen.headline import headline
 from modelrollout.screen.ladder import ladder
 from modelrollout.screen.rows import ListRow, list_row, pod_rows
 from modelrollout.screen.snapshot import Snapshot
-from modelrollout.screen.verbs import Said, command, manifest, plain_command, sensible
+from modelrollout.screen.verbs import Said, command, command_for_anybody, sensible
 from modelrollout.web.readings import Series
 
 __all__ = ["listed", "shown"]
@@ -91,12 +91,12 @@ def _past(entry: HistoryEntry) -> dict[str, Any]:
 
 
 def _command(seen: Snapshot, said: Said) -> dict[str, str]:
-    """Without an author: whoever pastes it need not be who looks."""
+    """Whoever pastes it need not be who looks."""
     return {
         "title": said.action.value + " --full" * said.full,
         "does": said.does,
         "command": command(seen.rollout, said),
-        "kubectl": plain_command(manifest(seen.rollout, said, "")),
+        "kubectl": command_for_anybody(seen.rollout, said),
     }
 
 

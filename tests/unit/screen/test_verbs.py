@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
+import yaml
 
 from modelrollout.api.enums import Action
 from modelrollout.api.objects import Rollout
-from modelrollout.screen.verbs import Said, command, manifest, sensible
+from modelrollout.screen.verbs import Said, command, command_for_anybody, manifest, sensible
 from tests.support.world import World
 from tests.unit.cli.states import STATES
 from tests.unit.engine.test_humans import _STATES as SITUATIONS
@@ -56,6 +60,20 @@ def test_something_is_offered_wherever_something_can_be_done() -> None:
     assert all(verbs[0] == Action.ABORT for name, verbs in offered.items() if name.startswith("stepping"))
     assert offered["stepping, paused"][1] is Action.RESUME
     assert Action.RESUME not in offered["stepping, paused in spec"]
+
+
+@pytest.mark.parametrize("said", [Said(Action.ABORT), Said(Action.APPROVE, "why", role="risk")])
+def test_detail_41_a_pasted_command_names_who_pastes_it(tmp_path: Path, said: Said) -> None:
+    """A real shell and a kubectl that tells who asks and what it was given."""
+    name = "system:serviceaccount:recs:kim"
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\n[ "$1" = auth ] && printf %s {name} || /bin/cat\n', encoding="ascii")
+    kubectl.chmod(0o755)
+    text = command_for_anybody(Rollout.parse(STATES["progressing"][0]), said)
+    done = subprocess.run(["/bin/sh", "-ec", text], env={"PATH": str(tmp_path)}, capture_output=True, check=True)
+    spec = yaml.safe_load(done.stdout)["spec"]
+    assert (spec["author"], spec["comment"], spec["revision"]) == (name, "why", "77aa01c4ee90")
+    assert spec.get("role", "") == said.role
 
 
 def test_commands_say_what_they_do() -> None:

@@ -58,7 +58,7 @@ async def test_detail_41_every_command_of_the_page_has_its_plain_kubectl(page: P
     assert [one["title"] for one in found["commands"]] == ["abort", "pause", "promote", "promote --full"]
     for one in found["commands"]:
         assert one["command"].startswith("kubectl modelrollout ")
-        assert one["kubectl"].startswith("kubectl create -f - <<'EOF'\n")
+        assert one["kubectl"].startswith("kubectl create -f - <<EOF\n")
         assert "revision: 77aa01c4ee90" in one["kubectl"], "it cannot hit a later version"
 
 
