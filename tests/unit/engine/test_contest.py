@@ -100,9 +100,27 @@ def test_detail_5_while_contested_only_lowering_writes_go_on() -> None:
         assert world.weight == 10
     assert world.status.reason is Reason.ROUTE_CONTESTED
     assert world.status.step is not None
-    assert world.status.step.number == 1, "the hold does not count"
+    assert world.status.step.number == 1
+    assert world.status.step.held_seconds < 20, "the hold does not count"
     assert not [one for _, one in world.done[-25:] if isinstance(one, SetWeights) and one.raises]
     assert world.reasons().count(Reason.ROUTE_RESTORED) <= 3, "it is not told again and again"
+
+
+def test_detail_5_a_contested_route_that_is_deleted_is_made_again_with_stable_alone() -> None:
+    """Also on the fast track, which raises without asking the gates."""
+    world = serving()
+    world.apply("2")
+    world.run(400)
+    world.apply("1")
+    world.run_until(lambda: world.weight == 100)
+    world.acceptance = 600.0
+    for _ in range(3):
+        world.edit_route({world.candidate: 100}, by=TOOL)
+        world.run(2)
+    assert world.status.reason is Reason.ROUTE_CONTESTED
+    world.delete_route()
+    world.run(5)
+    assert (world.weight, world.route.weights[world.stable]) == (0, 100)
 
 
 def test_detail_5_a_breach_is_rolled_back_in_spite_of_a_contest() -> None:
