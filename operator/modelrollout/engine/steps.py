@@ -154,10 +154,8 @@ def _follow_edits(d: Draft) -> None:
     """After an edit of the steps: the step of the same name, else the last one that is not above the current weight."""
     step, steps = d.status.step, d.input.spec.steps
     assert step is not None
-    titles = [one.title for one in steps]
-    if step.name in titles:
-        number = titles.index(step.name) + 1
-    else:
+    number = next((n for n, one in enumerate(steps, 1) if _is_still(d, step, one)), 0)
+    if not number:
         reached = max(d.status.weight, 1)
         number = max((n for n, one in enumerate(steps, 1) if one.weight and one.weight <= reached), default=1)
     chosen = steps[number - 1]
@@ -172,9 +170,17 @@ def _follow_edits(d: Draft) -> None:
         "hold_seconds": hold,
         "role": chosen.approval.role if chosen.approval else "",
     }
-    if step.role and not now["role"]:
-        now |= {"held_seconds": hold}  # whoever waited for people had held the weight before
+    if step.role and chosen.weight is not None and weight_of(d.input.spec, chosen) <= d.status.weight:
+        now |= {"held_seconds": hold}  # whoever waited for people had held this weight before
     d.set(step=step.model_copy(update=now))
+
+
+def _is_still(d: Draft, before: StepStatus, now: Step) -> bool:
+    """Whether an edited step is the one that the candidate is in. While people are waited for, only an approval at no
+    higher weight is: no name may carry the candidate past them."""
+    if now.title != before.name:
+        return False
+    return not before.role or (now.approval is not None and weight_of(d.input.spec, now) <= d.status.weight)
 
 
 def _why_not_counting(d: Draft, in_effect: bool) -> tuple[Reason, str] | None:

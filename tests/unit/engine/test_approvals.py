@@ -77,6 +77,30 @@ def test_detail_40_an_approval_that_is_edited_away_keeps_what_was_held_before_it
     assert world.run_until(lambda: world.weight == 50) < 30
 
 
+def test_detail_40_an_approval_at_the_start_that_is_edited_away_skips_no_hold() -> None:
+    world = awaiting([STEPS[1], STEPS[0], STEPS[2]])
+    world.apply(steps=[STEPS[0], STEPS[2]])
+    assert world.run_until(lambda: world.weight == 10) < 30
+    assert world.run_until(lambda: world.weight == 50) > 60
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        [STEPS[0], STEPS[2], {"weight": 100, "hold": "1m"}, STEPS[1]],
+        [STEPS[0], {"approval": {"role": "legal"}}, {"name": "approval-risk", "weight": 50, "hold": "1m"}],
+    ],
+    ids=["moved behind the weights", "its name given to a weight"],
+)
+def test_detail_40_no_edit_carries_the_candidate_past_the_next_step(edited: list[dict[str, Any]]) -> None:
+    world = awaiting()
+    world.apply(steps=edited)
+    world.run(20)
+    assert world.weight <= 50
+    assert world.status.step is not None
+    assert world.status.step.number == 2
+
+
 def test_detail_40_promote_ends_no_approval() -> None:
     world = awaiting()
     refused = world.say("promote")
