@@ -118,7 +118,7 @@ def _backends(scene: Scene) -> dict[str, int]:
 def _check_while_it_runs(scene: Scene, users: Users, pods: set[str]) -> None:
     status = scene.until(lambda s: s.get("weight") == 50, "half of the traffic")
     assert status["stable"]["revision"] == "external"
-    assert status["stable"]["version"] == "1.8"
+    assert status["stable"]["version"] == "external (1.8)"
     assert _old_pods(scene) == pods
     scene.until(lambda s: s.get("gates") and all(g.get("baselineSamples") for g in s["gates"]), "both arms measured")
     assert users.lost == 0, users.codes

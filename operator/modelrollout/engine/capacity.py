@@ -87,8 +87,9 @@ def _size_kept(d: Draft) -> None:
 def _collect(d: Draft) -> None:
     """Revisions that were never promoted and are on trial no more, and labels that a crash left behind."""
     kept = {view.revision for view in identity.kept_revisions(d)}
+    relabelled = {one.revision for one in d.first if isinstance(one, SetRole)}
     for view in d.input.revisions.values():
-        if view.revision in (d.stable, d.candidate) or view.revision in kept:
+        if view.revision in (d.stable, d.candidate) or view.revision in kept | relabelled:
             continue
         if view.role is Role.STABLE:
             d.then.append(SetRole(view.revision, Role.RETIRED, d.now))

@@ -68,7 +68,7 @@ def _serving(seen: Snapshot) -> str:
 def _called(status: ModelRolloutStatus, ref: RevisionRef) -> str:
     """A revision as people know it: a version of ours, or somebody's Deployment that was adopted."""
     if ref.revision == EXTERNAL:
-        return f"{EXTERNAL} ({status.adopted.workload})" if status.adopted is not None else EXTERNAL
+        return f"{EXTERNAL} ({status.adopted.workload})" if status.adopted is not None else ref.version
     return f"{_VERSION}{ref.version}"
 
 

@@ -266,9 +266,9 @@ def _owner(body: Body, kind: str) -> str:
 
 
 def _version(deployment: Body | None, pods: list[Body]) -> str:
-    """What people know it by: the tag of its image."""
+    """What people know it by: the tag of its image, which may well be that of a version of ours too."""
     spec = deployment["spec"]["template"]["spec"] if deployment is not None else pods[0]["spec"] if pods else {}
     image = str((spec.get("containers") or [{}])[0].get("image", ""))
     name, _, digest = image.partition("@")
     _, _, tag = name.rpartition("/")[2].partition(":")
-    return tag if tag and not digest else EXTERNAL
+    return f"{EXTERNAL} ({tag})"[:128] if tag and not digest else EXTERNAL

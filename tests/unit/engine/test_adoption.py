@@ -9,7 +9,7 @@ import pytest
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Phase, Reason, Role
 from modelrollout.api.meta import EXTERNAL
-from modelrollout.engine.model import RouteState, Scale, SetRole, SetWeights
+from modelrollout.engine.model import Action, Decision, Input, RouteState, Scale, SetRole, SetWeights
 from tests.support.world import Behaviour, World, spec
 
 ADOPT = {"service": "old", "deployment": "old"}
@@ -201,6 +201,51 @@ def test_detail_3_status_lost_right_after_the_labels_were_written() -> None:
     world.run(1)
     assert world.stable == EXTERNAL
     assert world.route.weights[EXTERNAL] == 100
+
+
+def test_detail_3_labels_are_written_before_status_says_that_it_is_stable_again() -> None:
+    """Else a status that is lost right then would leave labels by which ours is stable, and gets all traffic."""
+    world = _promoted()
+    said: list[str] = []
+
+    def note(world: World, seen: Input, decision: Decision, action: Action) -> None:
+        if isinstance(action, SetRole) and world.written.stable is not None:
+            said.append(world.written.stable.revision)
+
+    world.watchers.append(note)
+    world.say(Verb.UNDO)
+    world.run(60)
+    assert world.stable == EXTERNAL
+    assert said == [world.target]
+
+
+def test_detail_3_labels_that_were_taken_off_end_no_undo_before_its_time() -> None:
+    world = _promoted()
+    mine = world.target
+    world.run(300)
+    world.say(Verb.UNDO)
+    world.run(1)
+    world.deployments[mine].role = Role.RETIRED
+    world.touch()
+    world.run(1)
+    assert world.stable == mine
+    assert world.route.weights == {mine: 100}
+    world.run(60)
+    assert world.route.weights == {EXTERNAL: 100}
+
+
+def test_detail_3_what_the_route_gives_nothing_to_is_not_stable_though_its_pods_are_warm() -> None:
+    """Labels and status are lost together, soon after the promotion."""
+    world = _promoted()
+    world.run(30)
+    assert world.ready(EXTERNAL) == 3
+    world.deployments[world.target].role = Role.RETIRED
+    world.exists = False
+    world.done.clear()
+    world.apply(paused=False)
+    world.run(60)
+    assert world.route.weights == {world.target: 100}
+    assert not any(_weights_of_external(world))
 
 
 def test_detail_3_a_bad_first_revision_is_rolled_back_onto_it() -> None:

@@ -108,7 +108,7 @@ def test_without_a_named_deployment_what_is_ready_is_what_is_wanted() -> None:
 @pytest.mark.parametrize(
     ("image", "version"),
     [
-        ("registry.example:5000/ranker:1.8", "1.8"),
+        ("registry.example:5000/ranker:1.8", "external (1.8)"),
         ("registry.example:5000/ranker", EXTERNAL),
         ("ranker@sha256:0123", EXTERNAL),
         ("ranker:1.8@sha256:0123", EXTERNAL),
