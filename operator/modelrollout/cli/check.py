@@ -70,8 +70,7 @@ def _check(files: Sequence[str], prometheus: str | None, output: str, to: Connec
 
 def _table(found: Sequence[tuple[str, Result]], *, several: bool) -> RenderableType:
     first = ("OBJECT",) if several else ()
-    table = show.plain_table(*first, "CHECK", "STATE", "MESSAGE", "COMMENT")
-    table.columns[-1].header, table.columns[-2].header = "REMEDY", "WHAT"
+    table = show.plain_table(*first, "CHECK", "STATE", "WHAT", "REMEDY")
     for name, one in found:
         state = Text(str(one.state), _STYLES[str(one.state)])
         table.add_row(*((name,) if several else ()), one.check, state, one.what, one.remedy)

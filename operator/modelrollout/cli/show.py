@@ -11,7 +11,7 @@ from modelrollout.screen.units import UNKNOWN
 __all__ = ["bar", "plain_table"]
 
 _BAR: Final = 8
-_WRAPPED: Final = ("GATE", "LIMIT", "SEES", "SAMPLES", "MESSAGE", "COMMENT", "REASON")
+_WRAPPED: Final = ("GATE", "LIMIT", "SEES", "SAMPLES", "MESSAGE", "COMMENT", "REASON", "WHAT", "REMEDY")
 
 
 def bar(part: float | None, width: int = _BAR) -> str:
