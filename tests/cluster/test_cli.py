@@ -7,10 +7,12 @@ import json
 import os
 import queue
 import re
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ import pytest
 import yaml
 
 from localcluster import LocalCluster
+from tests.support.terminal import Line, Terminal
 from tests.unit.cli.states import STATES
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -215,6 +218,93 @@ def test_watch_follows_the_changes_until_the_object_is_gone(cli: _Cli, rollout: 
     cli.cluster.kubectl("delete", "mro", "-n", _NAMESPACE, rollout)
     lines.until("was deleted")
     assert process.wait(_SECONDS) == 1
+
+
+def _fits(width: int, *words: str) -> Callable[[list[str]], bool]:
+    """Whether a screen has the three lines on top, these words, and no line that is too long or left over."""
+
+    def check(lines: list[str]) -> bool:
+        text = "\n".join(lines)
+        once = all(sum(line.startswith(label) for line in lines) == 1 for label in ("Now  ", "Why  ", "Next  "))
+        return (
+            lines[:1] != []
+            and lines[0].startswith("Now  ")
+            and once
+            and all(word in text for word in words)
+            and (max(map(len, lines)) <= width)
+        )
+
+    return check
+
+
+def test_detail_41_the_live_screen_in_real_terminals(cli: _Cli, rollout: str, tmp_path: Path) -> None:
+    """At 80 and 200 columns, without colours, resized, with the API server gone and back, ended by ^C."""
+    config = yaml.safe_load(cli.cluster.kubeconfig.read_text(encoding="utf-8"))
+    server = urllib.parse.urlsplit(config["clusters"][0]["cluster"]["server"])
+    line = Line(str(server.hostname), int(server.port or 443))
+    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{line.port}"
+    (tmp_path / "config").write_text(yaml.safe_dump(config), encoding="utf-8")
+    _write_status(cli.cluster, "mro", rollout, _status("progressing"))
+    command = [*_command("status", rollout, "--watch"), "-n", _NAMESPACE]
+    environment = {"PYTHONPATH": str(_ROOT / "operator"), "KUBECONFIG": str(tmp_path / "config")}
+    with (
+        Terminal(command, environment, width=80) as narrow,
+        Terminal([*command, "--no-color"], environment, width=200) as wide,
+    ):
+        for width, terminal in ((80, narrow), (200, wide)):
+            terminal.until(_fits(width, "STEPS", "HISTORY", "of 1h"), f"the screen at {width} columns")
+        assert (narrow.colours(), wide.colours()) == (True, False)
+        _write_status(cli.cluster, "mro", rollout, _status("rolled-back"))
+        for width, terminal in ((80, narrow), (200, wide)):
+            terminal.until(_fits(width, "RolledBack", "ended here"), "the change")
+        narrow.resize(60, 15)
+        wide.resize(100, 40)
+        narrow.until(_fits(60, "RolledBack"), "the smaller window")
+        wide.until(_fits(100, "RolledBack", "HISTORY"), "the narrower window")
+        line.cut()
+        narrow.until(_fits(60, "connection lost, trying again"), "the loss")
+        line.mend()
+        _write_status(cli.cluster, "mro", rollout, _status("stable"))
+        wide.until(lambda lines: "connection lost" not in "".join(lines) and _fits(100, "Stable")(lines), "the return")
+        wide.press("C-c")
+        left = "\n".join(wide.until(lambda lines: "exit=130" in lines, "the end"))
+        assert "Traceback" not in left
+        assert "Now  " in left, "what was seen last stays"
+        cli.cluster.kubectl("delete", "mro", "-n", _NAMESPACE, rollout)
+        gone = narrow.until(lambda lines: "exit=1" in lines, "the end of the object")
+        assert any("was deleted" in one for one in gone)
+
+
+def test_a_terminal_that_knows_no_escape_codes_gets_lines(cli: _Cli, rollout: str) -> None:
+    command = [*_command("status", rollout, "--watch"), "-n", _NAMESPACE]
+    dumb = {"PYTHONPATH": str(_ROOT / "operator"), "KUBECONFIG": str(cli.cluster.kubeconfig), "TERM": "dumb"}
+    with Terminal(["env", "TERM=dumb", *command], dumb, width=200) as terminal:
+        lines = terminal.until(lambda lines: any("no operator has looked" in one for one in lines), "a line")
+        assert len(lines) == 1
+        terminal.press("C-c")
+        terminal.until(lambda lines: any(one.endswith("exit=130") for one in lines), "the end")
+
+
+def test_kubectl_itself_completes_names(cli: _Cli, rollout: str, tmp_path: Path) -> None:
+    """``kubectl modelrollout status <Tab>``: kubectl asks the plugin's own program."""
+    for name, body in {
+        "kubectl-modelrollout": "-m modelrollout.cli.main",
+        "kubectl_complete-modelrollout": "-c 'from modelrollout.cli.completion import for_kubectl; for_kubectl()'",
+    }.items():
+        (tmp_path / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {body} "$@"\n', encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    words = ["kubectl", "__complete", "modelrollout", "status", "-n", _NAMESPACE, rollout[:-2]]
+    kubectl = shutil.which("kubectl") or cli.cluster.kubectl_path
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        words,
+        executable=kubectl,
+        env=_environment(cli.cluster) | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert rollout in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(("state", "code"), [("stable", 0), ("rolled-back", 1), ("stalled", 1)])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, NoReturn
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from modelrollout.api.enums import Phase
@@ -39,10 +39,19 @@ class _News(NamedTuple):
 
 
 def live(cluster: Cluster, name: str, console: Console) -> int:
-    """Redraw the screen at every change and every second, until ^C or until the object is gone."""
-    with Live(console=console, auto_refresh=False, transient=False) as display:
-        for seen, lost in _snapshots(cluster, name):
-            display.update(screen(seen, note=_lost(lost) if lost else ""), refresh=True)
+    """Redraw the screen at every change and every second, until ^C or until the object is gone.
+
+    On the terminal's other screen, so that a window of another size leaves no rests of old lines; what was seen last
+    stays below the command.
+    """
+    shown: RenderableType = ""
+    try:
+        with Live(console=console, auto_refresh=False, screen=True) as display:
+            for seen, lost in _snapshots(cluster, name):
+                shown = screen(seen, note=_lost(lost) if lost else "")
+                display.update(shown, refresh=True)
+    finally:
+        console.print(shown)
     _gone(cluster, name)
 
 

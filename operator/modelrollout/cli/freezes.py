@@ -11,7 +11,7 @@ import click
 from modelrollout.api.grammar import parse_duration
 from modelrollout.api.meta import GROUP, LABEL_FREEZE, VERSION
 from modelrollout.api.objects import Frozen, parse_time
-from modelrollout.cli import tables
+from modelrollout.cli import completion, tables
 from modelrollout.cli.cluster import FREEZES, Cluster, Connection
 from modelrollout.cli.errors import CliError
 from modelrollout.screen.verbs import plain_command
@@ -32,7 +32,7 @@ def register(cli: click.Group, connected: Callable[[Callable[..., int]], Callabl
     ):
         made = decorate(made)
     cli.command("freeze")(made)
-    cli.command("unfreeze")(click.argument("name", default="")(connected(_unfreeze)))
+    cli.command("unfreeze")(click.argument("name", default="", shell_complete=completion.freezes)(connected(_unfreeze)))
     cli.command("freezes")(connected(_freezes))
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from modelrollout.api.grammar import parse_percent
-from modelrollout.cli import view
+from modelrollout.cli import completion, view
 from modelrollout.cli.cluster import Cluster, Connection
-from modelrollout.cli.errors import CliError
+from modelrollout.cli.errors import FAILED, CliError
 from modelrollout.cli.recordings import Origin, from_prometheus, origin, progress, read_policy, understood
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def register(cli: click.Group, connected: Callable[[Callable[..., int]], Callabl
     for command in (backtest, calibrate, plan, simulate):
         cli.add_command(command)
     on_cluster = connected(_explain)
-    for decorate in (_output, _plot, _url, click.argument("name")):
+    for decorate in (_output, _plot, _url, click.argument("name", shell_complete=completion.rollouts)):
         on_cluster = decorate(on_cluster)
     cli.command("explain")(on_cluster)
 
@@ -217,7 +217,7 @@ def _measured_traffic(file: Path, policy: Policy, origin: Origin) -> dict[str, T
 def _explain(name: str, prometheus: str | None, plot: Path | None, output: str, to: Connection) -> int:
     """Why a rollout stopped or goes on: the evidence of each gate over time.
 
-    Without --prometheus what status remembers is told.
+    Without --prometheus, and when that does not answer, what status remembers is told.
     """
     from modelrollout.lab import explain as lab
     from modelrollout.lab.policy import find_policy
@@ -229,12 +229,19 @@ def _explain(name: str, prometheus: str | None, plot: Path | None, output: str, 
         raise CliError(f"{rollout.name} has had no release yet: its first version took no steps", "see status")
     with understood("upgrade the command to the operator's version"):
         policy = find_policy([body])
-    release, results = (None, None) if prometheus is None else _replayed(prometheus, policy, rollout, which)
+    release, results, trouble = None, None, None
+    try:
+        release, results = (None, None) if prometheus is None else _replayed(prometheus, policy, rollout, which)
+    except CliError as error:
+        trouble = error
     story = lab.tell(rollout, which, release, results)
     click.echo(json.dumps(lab.summary(story)) if output == "json" else lab.text(story))
     if plot is not None:
         _page(plot, f"Why: {rollout.name}", [lab.text(story), *lab.charts(story, policy)])
-    return 0
+    if trouble is None:
+        return 0
+    click.echo(f"error: not told is how the evidence grew: {trouble.message}\n  {trouble.remedy}", err=True)
+    return FAILED
 
 
 def _replayed(url: str, policy: Policy, rollout: Rollout, which: Asked) -> tuple[Release | None, Results | None]:

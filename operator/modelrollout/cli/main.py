@@ -21,7 +21,21 @@ from rich.console import Console, RenderableType
 
 from modelrollout.api.enums import Action
 from modelrollout.api.grammar import parse_duration
-from modelrollout.cli import approvals, check, decisions, follow, freezes, incidents, init, lab, lint, tables, view, web
+from modelrollout.cli import (
+    approvals,
+    check,
+    completion,
+    decisions,
+    follow,
+    freezes,
+    incidents,
+    init,
+    lab,
+    lint,
+    tables,
+    view,
+    web,
+)
 from modelrollout.cli.cluster import ROLLOUTS, Cluster, Connection
 from modelrollout.cli.errors import FAILED, USAGE, CliError
 from modelrollout.screen.verbs import DOES, Said, manifest, plain_command
@@ -58,7 +72,9 @@ class _Duration(click.ParamType[float]):
 def _connected(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command kubectl's flags for the cluster, and what they say as its argument ``to``."""
 
-    @click.option("-n", "--namespace", help="Namespace; the context's own when absent.")
+    @click.option(
+        "-n", "--namespace", help="Namespace; the context's own when absent.", shell_complete=completion.namespaces
+    )
     @click.option("--context", help="Context of the kubeconfig.")
     @click.option("--kubeconfig", type=click.Path(), help="Kubeconfig file; KUBECONFIG or ~/.kube/config when absent.")
     @click.option("--no-color", is_flag=True, help="No colours; NO_COLOR in the environment does the same.")
@@ -87,7 +103,7 @@ def _out() -> Console:
 _format = click.option(
     "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", help="How to print."
 )
-_name = click.argument("name", type=_Name())
+_name = click.argument("name", type=_Name(), shell_complete=completion.rollouts)
 
 
 def _print(output: str, body: dict[str, Any], table: Callable[[], RenderableType]) -> None:
@@ -119,7 +135,9 @@ def status(name: str, watch: bool, output: str, to: Connection) -> int:
     cluster = Cluster.connect(to)
     if watch:
         console = _out()
-        return follow.live(cluster, name, console) if console.is_terminal else follow.lines(cluster, name, click.echo)
+        if console.is_terminal and not console.is_dumb_terminal:
+            return follow.live(cluster, name, console)
+        return follow.lines(cluster, name, click.echo)
     body = cluster.rollout(name)
     _print(output, body, lambda: view.screen(view.read(body, cluster.deployments(name), datetime.now(UTC))))
     return 0
@@ -222,6 +240,7 @@ _verb(Action.RETRY)
     "accepted",
     multiple=True,
     metavar="GATE",
+    shell_complete=completion.gates,
     help="With --full: this gate's breach does nothing any more; may be given again; needs a comment.",
 )
 @_comment
@@ -247,7 +266,7 @@ def promote(
 
 @cli.command()
 @_name
-@click.argument("revision", default="")
+@click.argument("revision", default="", shell_complete=completion.revisions)
 @_comment
 @_no_wait
 @_connected
@@ -261,6 +280,7 @@ lab.register(cli, _connected)
 web.register(cli, _connected)
 freezes.register(cli, _connected)
 check.register(cli, _connected)
+completion.register(cli)
 lint.register(cli)
 init.register(cli, _connected)
 incidents.register(cli, _connected)
@@ -268,9 +288,9 @@ incidents.register(cli, _connected)
 
 def main() -> None:
     """Run, and end the process: whatever goes wrong is said in one line with a remedy, never as a traceback."""
-    plugin = Path(sys.argv[0]).name.startswith("kubectl-")
+    program = "kubectl modelrollout" if Path(sys.argv[0]).name.startswith("kubectl-") else "modelrollout"
     try:
-        code = cli.main(prog_name="kubectl modelrollout" if plugin else "modelrollout", standalone_mode=False)
+        code = cli.main(prog_name=program, complete_var=completion.VARIABLE, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = USAGE

@@ -51,7 +51,7 @@ def history(seen: Snapshot, decisions: list[dict[str, Any]]) -> RenderableType:
             f"{entry.weight} %",
             units.duration_between(entry.started_at, entry.ended_at),
             entry.reason,
-            entry.message,
+            "; ".join((entry.message, *entry.overrides)),
         )
     said = show.plain_table("SAID", "ACTION", "AUTHOR", "STATE", "COMMENT", "MESSAGE")
     for body in decisions:

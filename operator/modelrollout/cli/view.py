@@ -45,9 +45,9 @@ def read(body: dict[str, Any], deployments: list[dict[str, Any]] | None, now: da
 
 
 def screen(seen: Snapshot, *, note: str = "") -> RenderableType:
-    """The whole screen; ``note`` is put below (a lost connection, for example)."""
+    """The whole screen; ``note`` (a lost connection, for example) comes right after the three lines."""
     rollout = seen.rollout
-    parts: list[RenderableType] = [_labelled(seen), Text()]
+    parts: list[RenderableType] = [_labelled(seen), *((Text(note, "yellow"),) if note else ()), Text()]
     observing = "  (observe mode: no verdict acts)" if rollout.spec.mode is Mode.OBSERVE else ""
     title = f"{rollout.namespace}/{rollout.name}  {rollout.status.phase}  {rollout.status.reason}{observing}"
     parts.append(Text(title, "bold"))
@@ -60,8 +60,6 @@ def screen(seen: Snapshot, *, note: str = "") -> RenderableType:
     parts += [Text(), _pods(seen)]
     if rollout.status.history:
         parts += [Text(), Text("HISTORY", "bold"), _history_tail(seen)]
-    if note:
-        parts += [Text(), Text(note, "yellow")]
     return Group(*parts)
 
 

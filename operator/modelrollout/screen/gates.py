@@ -78,7 +78,12 @@ def remarks(rollout: Rollout, now: datetime) -> list[Remark]:
         loud.append(f"pod {status.replaced_pod} alone was bad and was replaced; that happens once in a rollout")
     if status.observed:
         loud.append(f"observe mode: {status.observed}")
-    quiet = [*_by_message(rollout, _waiting), *_limit_changes(status, now), *_unknown_noise(rollout)]
+    quiet = [
+        *_by_message(rollout, _waiting),
+        *_overrides(status, now),
+        *_limit_changes(status, now),
+        *_unknown_noise(rollout),
+    ]
     return [*(Remark(text, True) for text in loud), *(Remark(text, False) for text in quiet)]
 
 
@@ -117,6 +122,11 @@ def _waiting(gate: Gate, status: GateStatus) -> Iterator[str]:
 def _sees_no_number(gate: Gate, status: GateStatus) -> bool:
     """Whether "no harm seen" has its number in the sentence alone, and not in the table."""
     return status.verdict is Verdict.NO_HARM_SEEN and not units.seen(gate, status)
+
+
+def _overrides(status: ModelRolloutStatus, now: datetime) -> Iterator[str]:
+    for override in status.overrides if status.candidate is not None else ():
+        yield f"{override.in_words()}, {units.age(override.at, now)} ago"
 
 
 def _limit_changes(status: ModelRolloutStatus, now: datetime) -> Iterator[str]:

@@ -11,7 +11,7 @@ from modelrollout.api.meta import ANNOTATION_VERSION, LABEL_REVISION, LABEL_ROLE
 from modelrollout.api.objects import parse_time
 from modelrollout.api.status import PreflightCheck
 from modelrollout.screen import units
-from modelrollout.screen.snapshot import Snapshot
+from modelrollout.screen.snapshot import Snapshot, was_judged
 
 __all__ = ["ListRow", "PodRow", "list_row", "pod_rows", "preflight_rows"]
 
@@ -83,7 +83,7 @@ def list_row(body: dict[str, Any]) -> ListRow:
     return ListRow(
         namespace=metadata["namespace"],
         name=metadata["name"],
-        phase=status.get("phase", units.UNKNOWN),
+        phase=status.get("phase", units.UNKNOWN) if was_judged(status) else units.UNKNOWN,
         reason=status.get("reason", ""),
         version=body["spec"]["model"]["version"],
         stable=(status.get("stable") or {}).get("version", units.UNKNOWN),
@@ -91,5 +91,5 @@ def list_row(body: dict[str, Any]) -> ListRow:
         weight=columns.get("weight", units.UNKNOWN),
         gates=columns.get("gates", units.UNKNOWN),
         created=parse_time(metadata["creationTimestamp"]),
-        message=status.get("message") or ("no operator has looked at it yet" if not status else ""),
+        message=status.get("message") or ("" if was_judged(status) else "no operator has looked at it yet"),
     )

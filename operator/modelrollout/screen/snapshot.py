@@ -9,7 +9,7 @@ from typing import Any
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
 
-__all__ = ["Snapshot", "read"]
+__all__ = ["Snapshot", "read", "was_judged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,5 +34,9 @@ def read(body: dict[str, Any], deployments: list[dict[str, Any]] | None, now: da
     """
     status = body.get("status") or {}
     ModelRolloutStatus.model_validate(status)
-    judged = status.get("observedGeneration", -1) >= 0  # the CRD's default says -1
-    return Snapshot(Rollout.parse(body), judged, None if deployments is None else tuple(deployments), now)
+    return Snapshot(Rollout.parse(body), was_judged(status), None if deployments is None else tuple(deployments), now)
+
+
+def was_judged(status: dict[str, Any]) -> bool:
+    """Whether an operator wrote this status: the API server gives every new object one that says -1."""
+    return "phase" in status and int(status.get("observedGeneration", 0)) >= 0

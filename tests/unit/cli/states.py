@@ -197,6 +197,13 @@ STATES: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]] | None]]] = {
         ),
         _BOTH,
     ),
+    "overruled": (
+        _progressing(phase="Promoting", reason="RaisingWeight", gates=_gates(_CTR_BAD), message="raising to 100 %",
+                     next="then it is stable",
+                     overrides=[{"at": "2026-11-21T11:50:00Z", "by": "ann", "comment": "as wanted", "gates": ["ctr"],
+                                 "over": "RolloutFreeze line by kim: black friday"}]),
+        _BOTH,
+    ),
     "observing": (
         _observed(
             gates=_gates(_CTR_BAD),

@@ -51,8 +51,10 @@ def test_a_rollout_without_a_release_and_a_wrong_name_are_said(
     assert "did you mean ranker?" in capsys.readouterr().err
 
 
-def test_a_prometheus_that_does_not_answer_is_said(
+def test_a_prometheus_that_does_not_answer_is_said_and_what_status_knows_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(monkeypatch, FakeCluster(_ROLLED_BACK), "ranker", "--prometheus", "http://127.0.0.1:1") == 1
-    assert "Prometheus at http://127.0.0.1:1 does not answer" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "Prometheus at http://127.0.0.1:1 does not answer" in shown.err
+    assert "was rolled back after" in shown.out
