@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER ?= local
-CLUSTERS ?= 2
+WORKERS ?= 2
 ARGS ?=
 
 .PHONY: help demo test check unit cluster-test setup crds docs lock bench clean
@@ -25,11 +25,11 @@ check: setup ## linters, types, layers, generated files
 	@PYTHONPATH=operator $(BIN)/lint-imports
 
 unit: setup ## unit and property tests
-	@$(BIN)/python -m pytest tests/unit tests/property -q $(ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/property -q -n $(WORKERS) $(ARGS)
 
-cluster-test: setup ## tests on real control planes, gateways and Prometheus (CLUSTERS=2 side by side)
+cluster-test: setup ## tests on real control planes, gateways and Prometheus (WORKERS=2 side by side)
 	@$(BIN)/python -m pytest tests/cluster tests/dataplane tests/kind -q --dist loadgroup --no-loadscope-reorder \
-		--tx '$(CLUSTERS)*popen//python=$(BIN)/python -m localcluster exec -- $(BIN)/python' $(ARGS)
+		--tx '$(WORKERS)*popen//python=$(BIN)/python -m localcluster exec -- $(BIN)/python' $(ARGS)
 
 setup: $(VENV)/.done ## the Python environment, the cluster's programs, and what tests need of the system
 	@./scripts/setup-system
