@@ -100,8 +100,9 @@ def people(policed: LocalCluster, namespace: str) -> _People:
     found = _People(policed, namespace)
 
     def in_force() -> bool:
+        stamped = found.kubectl("ann", "create", "--dry-run=server", "-f", "-", body=manifests.rollout(namespace))
         right = found.decide("bob", "approve", "--dry-run=server")
-        assert right.returncode == 0, right.stderr
+        assert stamped.returncode == right.returncode == 0, stamped.stderr + right.stderr
         return "is not who sends this" in found.decide("bob", "approve", "--dry-run=server", author="ann").stderr
 
     eventually(in_force, "roles and policies in force", timeout=30)
@@ -248,6 +249,7 @@ def test_detail_23_without_the_policy_an_approval_does_not_count(
         assert "kubectl apply -k manifests/policies" in answer["message"]
         pause = scene.answer(scene.decide("pause"))
         assert (pause["state"], pause["verified"]) == ("Applied", False)
+        assert "modelrollout-decisions" in pause["unverifiedBecause"]
         assert scene.status.get("approvals") in (None, [])
     finally:
         policed.kubectl("apply", "-k", _POLICIES)

@@ -177,5 +177,7 @@ class RolloutDecisionStatus(ApiModel):
     verified: bool | None = None
     """Whether the API server vouched for author and right, by the policy in manifests/policies. Approvals that nobody
     vouches for do not count."""
+    unverified_because: str = Field(default="", max_length=1024)
+    """Why nobody vouched for it, and what to do."""
     seen: Seen | None = None
     """What was known of the rollout when this was heard."""

@@ -145,7 +145,8 @@ class Actions:
         """Say on a decision about a rollout what became of it, and what was seen; the log keeps the whole of it."""
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         status: dict[str, Any] = {"state": str(answer.state), "message": answer.message[:1024], "at": at}
-        status |= {"verified": answer.verified}
+        status |= {"verified": not answer.unverified}
+        status |= {"unverifiedBecause": answer.unverified[:1024]} if answer.unverified else {}
         if answer.seen is not None:
             status |= {"seen": answer.seen.model_dump(mode="json", by_alias=True, exclude_none=True)}
         path = DECISIONS.path(key[0], answer.name, "status")

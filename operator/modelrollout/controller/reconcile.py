@@ -347,8 +347,8 @@ class Reconciler:
         for decided in waiting:
             if (datetime.now(UTC) - decided.created).total_seconds() > _PATIENCE_SECONDS:
                 message = f"there is no ModelRollout {key[1]} in namespace {key[0]}"
-                verified = not self._vouching.why_not(DECISION_POLICY, decided.created)
-                await self._actions.answer(key, Answer(decided.name, DecisionState.REFUSED, message, verified))
+                unverified = self._vouching.why_not(DECISION_POLICY, decided.created)
+                await self._actions.answer(key, Answer(decided.name, DecisionState.REFUSED, message, unverified))
         return _PATIENCE_SECONDS if self._store.decisions(key) else None
 
     async def _report_unreadable(self, key: Key, body: dict[str, Any], error: ValueError) -> None:

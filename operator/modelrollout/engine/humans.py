@@ -59,8 +59,7 @@ def listen(d: Draft) -> None:
 
 
 def _answer(human: Human, state: DecisionState, message: str, seen: Seen) -> Answer:
-    note = f" (unverified: {human.unverified})" if human.unverified and human.unverified not in message else ""
-    return Answer(human.name, state, message + note, verified=not human.unverified, seen=seen)
+    return Answer(human.name, state, message, human.unverified, seen)
 
 
 def _hear(d: Draft, human: Human) -> tuple[DecisionState, str]:

@@ -412,8 +412,8 @@ class Answer:
     name: str
     state: DecisionState
     message: str
-    verified: bool = False
-    """Whether the API server vouched for its author and right."""
+    unverified: str = ""
+    """Why nobody vouches for its author and right; empty when the API server does."""
     seen: Seen | None = None
     """What was known when it was heard."""
 

@@ -209,8 +209,7 @@ def test_detail_23_an_approval_that_nobody_vouches_for_does_not_count() -> None:
     uid = world.say("pause", unverified="the policy is missing")
     world.run(3)
     assert world.answers[uid].state == "Applied", "what only stops is done all the same"
-    assert world.answers[uid].verified is False
-    assert "unverified" in world.answers[uid].message
+    assert world.answers[uid].unverified == "the policy is missing"
 
 
 @pytest.mark.parametrize(
@@ -329,4 +328,4 @@ def test_detail_23_the_answer_keeps_what_was_seen() -> None:
     assert gate.baseline == pytest.approx(0.01)
     assert gate.samples > 1000
     assert gate.limit
-    assert world.answers[uid].verified is True
+    assert not world.answers[uid].unverified
