@@ -235,6 +235,8 @@ class Approved(ApiModel):
     """When it was said."""
     comment: str = Field(default="", max_length=160)
     """Why."""
+    terms: str = Field(default="", max_length=256)
+    """Hashes of how the candidate was judged then, apart from the limits."""
 
 
 class Pause(ApiModel):
@@ -432,8 +434,9 @@ class ModelRolloutStatus(ApiModel):
     """What was found before the candidate's first traffic."""
     preflight_overruled: bool = False
     """Someone said `promote` while that held the first traffic back."""
-    approvals: list[Approved] = Field(default_factory=list, max_length=10)
-    """Approvals of this candidate, the newest first. Voided when a limit is loosened or another revision begins."""
+    approvals: list[Approved] = Field(default_factory=list, max_length=40)
+    """Approvals of this candidate, the newest first. Voided when it is judged otherwise, unless by a stricter limit or
+    another gate, and when another revision begins."""
     authors: list[Annotated[str, Field(max_length=256)]] = Field(default_factory=list, max_length=8)
     """Who changed model, template, steps or gates for this candidate: their approvals do not count alone. Empty while
     nobody vouches for it."""

@@ -1,22 +1,26 @@
 """Steps that wait for people: who must speak, whose word counts, and whether enough of them did.
 
 Different people are counted, and whoever changed what is released does not count alone. An approval is of one revision
-and of the limits that held when it was given: another revision, a limit that is loosened and a gate that is taken away
-void it, and so does a retreat to the start.
+and of the way in which it was judged when it was given: another revision, a limit that is loosened, a gate that is taken
+away or judged otherwise, another mode, evaluation or warm-up void it, and so does a retreat to the start. Who voids what
+was approved sends the candidate back to the people, however far it is.
 """
 
 from __future__ import annotations
 
+import hashlib
+
 from modelrollout.api.enums import Reason
+from modelrollout.api.meta import ApiModel
 from modelrollout.api.rollout import Approval
 from modelrollout.api.status import Approved
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Human
 
-__all__ = ["count", "note_author", "void", "wanted", "what_to_type", "why_not"]
+__all__ = ["count", "note_author", "note_terms", "passed_by", "void", "wanted", "what_to_type", "why_not"]
 
 _MOST_AUTHORS = 8
-_MOST_APPROVALS = 10
+_MOST_APPROVALS = 40
 _COMMENT = 160
 _UNKNOWN = (
     "nobody vouches for who made the change (kubectl apply -k manifests/policies), so one more person than asked is "
@@ -29,6 +33,38 @@ def note_author(d: Draft) -> None:
     author, known = d.input.author, d.status.authors
     if d.candidate and author and author not in known:
         d.set(authors=[author, *known][:_MOST_AUTHORS])
+
+
+def note_terms(d: Draft) -> None:
+    """Whoever approved did so of a candidate that is judged in a certain way; another way is not what they saw."""
+    now = set(_terms(d).split())
+    if any(not set(one.terms.split()) <= now for one in d.status.approvals):
+        void(d, "gates, mode, evaluation or warmup were changed")
+
+
+def _terms(d: Draft) -> str:
+    """How the candidate is judged, apart from the limits (:func:`void` is told of those that are loosened): a hash for
+    each gate and one for the rest, so that another gate may be added."""
+    spec = d.input.spec
+    gates = (f"{_said(one, 'at_most', 'at_least')} {one.at_least is None}" for one in spec.gates)
+    return " ".join(map(_hashed, (f"{spec.mode} {spec.warmup} {_said(spec.evaluation)}", *gates)))
+
+
+def _said(part: ApiModel, *but: str) -> str:
+    return part.model_dump_json(by_alias=True, exclude=set(but), exclude_defaults=True)
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def passed_by(d: Draft) -> int:
+    """The first step before the current one that waits for people and was approved by nobody, by its number; 0 when
+    there is none. No name that is given to another step, and no approval that is void, may carry a candidate past it."""
+    before = d.input.spec.steps[: max((d.status.step.number if d.status.step is not None else 0) - 1, 0)]
+    given = {(one.step, one.role) for one in d.status.approvals}
+    numbered = ((number, one.title, one.approval) for number, one in enumerate(before, 1))
+    return next((number for number, title, asked in numbered if asked and (title, asked.role) not in given), 0)
 
 
 def wanted(d: Draft) -> str:
@@ -56,9 +92,10 @@ def _asked(d: Draft) -> Approval | None:
 
 
 def _people(d: Draft) -> list[str]:
-    """Who approved this step, each once, the first one first."""
+    """Who approved this step in its role, each once, the first one first."""
     step = d.status.step
-    given = [one.author for one in reversed(d.status.approvals) if step is not None and one.step == step.name]
+    asked = (step.name, step.role) if step is not None else None
+    given = [one.author for one in reversed(d.status.approvals) if (one.step, one.role) == asked]
     return list(dict.fromkeys(given))
 
 
@@ -107,6 +144,7 @@ def count(d: Draft, human: Human) -> str:
         decision=human.name,
         at=human.created,
         comment=human.comment[:_COMMENT],
+        terms=_terms(d),
     )
     d.set(approvals=[given, *d.status.approvals][:_MOST_APPROVALS])
     return wanted(d) or f"step {step.name} is approved"

@@ -53,6 +53,7 @@ def decide(i: Input) -> Decision:
     routing.note_what_was_applied(d)
     approvals.note_author(d)
     follow_gate_edits(d)
+    approvals.note_terms(d)
     take_evidence(d)
     note_split(d)
     humans.listen(d)

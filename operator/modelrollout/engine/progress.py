@@ -76,7 +76,7 @@ def go_on(d: Draft) -> None:
         return
     if is_fast(d):
         promote(d)
-    elif d.status.phase is Phase.PROMOTING:
+    elif d.status.phase is Phase.PROMOTING and not approvals.passed_by(d):
         note_serving(d)  # who is promoted before the first look at a weight is judged at it all the same
         promote(d)
     else:

@@ -92,6 +92,9 @@ def _hold_of(d: Draft, step: Step) -> float:
 def hold_step(d: Draft) -> None:
     """One look at a step: set its weight, see it in effect, count the hold, go on when it is over and all is well."""
     _follow_edits(d)
+    passed_by = approvals.passed_by(d)
+    if passed_by:
+        _enter(d, passed_by)
     step = d.status.step
     assert step is not None
     if d.status.weight < step.weight and not _raise_to(d, step.weight):

@@ -329,3 +329,87 @@ def test_detail_23_the_answer_keeps_what_was_seen() -> None:
     assert gate.samples > 1000
     assert gate.limit
     assert not world.answers[uid].unverified
+
+
+_NAMED: Final[list[dict[str, Any]]] = [
+    {"name": "few", "weight": 10, "hold": "1m"},
+    {"name": "team", "approval": {"role": "team"}},
+    {"name": "risk", "approval": {"role": "risk"}},
+    {"name": "half", "weight": 50, "hold": "1m"},
+]
+
+
+def _renamed(*names: str) -> list[dict[str, Any]]:
+    return [step | {"name": name} for step, name in zip(_NAMED, names, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("x", "team", "risk", "few"), ("half", "x", "y", "few"), ("x", "few", "risk", "y")],
+    ids=["a later weight", "two weights", "an approval"],
+)
+def test_detail_40_no_name_carries_the_candidate_past_an_approval(names: tuple[str, ...]) -> None:
+    world = serving(steps=_NAMED)
+    world.apply("2")
+    world.run_until(lambda: world.weight == 10)
+    world.apply(steps=_renamed(*names))
+    world.run(600)
+    assert world.weight == 10
+    assert world.status.step is not None
+    assert world.status.step.role == "team"
+
+
+def test_detail_40_no_name_makes_an_approval_one_by_another_role() -> None:
+    world = awaiting(_NAMED)
+    assert _says(world, role="team")[0] == "Applied"
+    world.run_until(lambda: world.status.step is not None and world.status.step.role == "risk")
+    world.apply(steps=_renamed("few", "risk", "team", "half"))
+    world.run(600)
+    assert world.weight == 10
+    assert "with the role team" in world.status.message, "the renamed one is asked for again"
+    _says(world, role="team")
+    world.run(60)
+    assert world.weight == 10
+    assert "with the role risk" in world.status.message
+
+
+def test_detail_40_a_weight_of_one_percent_is_no_way_around_an_approval_at_the_start() -> None:
+    world = awaiting([_NAMED[2], {"weight": 1, "hold": "1m"}, _NAMED[3]])
+    world.apply(steps=[_NAMED[2] | {"name": "x"}, {"weight": 1, "hold": "1m"}, _NAMED[3]])
+    world.run(300)
+    assert world.weight == 0
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"gates": [ERRORS | {"atMost": "baseline + 5pp"}]},
+        {"gates": []},
+        {"gates": [ERRORS | {"onBreach": "pause"}]},
+        {"gates": [ERRORS | {"required": False}]},
+        {"mode": "observe"},
+        {"warmup": "1h"},
+        {"evaluation": {"interval": "5s", "minBreachTime": "10h"}},
+    ],
+    ids=["limit", "no gates", "onBreach", "required", "mode", "warmup", "evaluation"],
+)
+def test_detail_40_who_judges_otherwise_after_the_approval_asks_anew(edit: dict[str, Any]) -> None:
+    world = awaiting([*STEPS[:2], {"weight": 50, "hold": "10m"}])
+    _says(world)
+    world.run_until(lambda: world.weight == 50)
+    world.apply(**edit)
+    world.run(1800)
+    assert Reason.APPROVALS_VOIDED in world.reasons()
+    assert (world.status.phase, world.weight) == (Phase.AWAITING_APPROVAL, 50)
+    _says(world)
+    assert world.status.phase is not Phase.AWAITING_APPROVAL
+
+
+def test_detail_40_a_stricter_limit_another_gate_and_other_holds_void_nothing() -> None:
+    world = awaiting([*STEPS[:2], {"weight": 50, "hold": "1m"}])
+    _says(world)
+    world.run_until(lambda: world.weight == 50)
+    world.apply(gates=[ERRORS | {"atMost": "baseline + 0.9pp"}, ERRORS | {"name": "more"}])
+    world.apply(steps=[*STEPS[:2], {"weight": 50, "hold": "2m"}])
+    world.run_until(lambda: world.stable == world.target, within=3600)
+    assert Reason.APPROVALS_VOIDED not in world.reasons()
