@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from rich.console import RenderableType
 
-from modelrollout.api.meta import ANNOTATION_AUTHOR, FIELD_MANAGER
+from modelrollout.api.meta import ANNOTATION_AUTHOR
 from modelrollout.api.objects import parse_time
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.cli import show
@@ -103,10 +103,8 @@ def _written(rollout: dict[str, Any]) -> Iterator[Entry]:
 
 
 def _parts(writer: dict[str, Any]) -> list[str]:
-    """The parts of the spec that a program wrote; none for the operator, which writes only status."""
+    """The parts of the spec that a program wrote. The operator writes none, so whoever borrows its name is shown."""
     fields = (writer.get("fieldsV1") or {}).get("f:spec") or {}
-    if writer.get("manager") == FIELD_MANAGER:
-        return []
     return [f"spec.{name.removeprefix('f:')}" for name in sorted(fields) if name.startswith("f:")]
 
 

@@ -32,6 +32,7 @@ from modelrollout.cli import (
     init,
     lab,
     lint,
+    show,
     tables,
     view,
     web,
@@ -91,7 +92,7 @@ def _connected(command: Callable[..., int]) -> Callable[..., int]:
 def _console(*, plain: bool) -> Console:
     plain = plain or bool(os.environ.get("NO_COLOR"))
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    return Console(color_system=None if plain else "auto", width=width, highlight=False, soft_wrap=False)
+    return show.PlainWords(color_system=None if plain else "auto", width=width, soft_wrap=False)
 
 
 def _out() -> Console:

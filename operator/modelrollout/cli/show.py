@@ -1,17 +1,34 @@
-"""What only a terminal needs: bars of characters, and tables as kubectl draws them."""
+"""What only a terminal needs: bars, tables as kubectl draws them, and a console on which words are only words."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
 from modelrollout.screen.units import UNKNOWN
 
-__all__ = ["bar", "plain_table"]
+__all__ = ["PlainWords", "bar", "plain_table"]
 
 _BAR: Final = 8
 _WRAPPED: Final = ("GATE", "LIMIT", "SEES", "SAMPLES", "MESSAGE", "COMMENT", "REASON", "WHAT", "REMEDY")
+_CONTROLS: Final = dict.fromkeys((*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)))
+
+
+class PlainWords(Console):
+    """A console on which text is text: comments, versions and messages come from other people, and whoever reads a
+    record must see what it says. Neither markup nor an escape sequence in them moves, hides or colours anything."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how, highlight=False, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The same, without control characters."""
+        for one in super().render(renderable, options):
+            yield one if one.control else Segment(one.text.translate(_CONTROLS), one.style)
 
 
 def bar(part: float | None, width: int = _BAR) -> str:

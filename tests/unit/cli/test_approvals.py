@@ -149,6 +149,7 @@ def test_audit_is_a_timeline_of_everything_that_is_known() -> None:
     body["metadata"]["managedFields"] = [
         {"manager": "kubectl", "time": "2026-11-21T09:29:00Z", "fieldsV1": {"f:spec": {"f:model": {}, "f:steps": {}}}},
         {"manager": "modelrollout", "time": "2026-11-21T10:29:00Z", "fieldsV1": {"f:status": {"f:phase": {}}}},
+        {"manager": "modelrollout", "time": "2026-11-21T09:28:00Z", "fieldsV1": {"f:spec": {"f:gates": {}}}},
     ]
     said = [
         _decision("2026-11-21T10:30:00Z", action="approve", role="risk", author="bob", comment="report 7 read"),
@@ -160,6 +161,7 @@ def test_audit_is_a_timeline_of_everything_that_is_known() -> None:
         ("unknown", "created the ModelRollout"),
         ("operator", "version 41 began"),
         ("operator", "version 41 ended"),
+        ("program modelrollout", "wrote spec.gates"),
         ("program kubectl", "wrote spec.model, spec.steps, the last change of what is released by ann"),
         ("operator", "version 42 began"),
         ("ann", "loosened the limit of errors from 1% to 2%"),
@@ -175,3 +177,17 @@ def test_audit_prints_both_ways(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "2026-11-21 09:30:00  operator" in capsys.readouterr().out
     assert _run(monkeypatch, _Cluster(_body()), "audit", "mro/ranker", "-o", "json") == 0
     assert {"at", "who", "what", "why", "source"} == set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_what_people_wrote_is_neither_obeyed_nor_hidden(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Markup, emoji and a terminal's own sequences in a comment are letters like any other, or nothing."""
+    cluster = _Cluster(_body())
+    comment = "[red]fine[/red] [/nope] :bomb: \x1b[2J\x1b]0;all is well\x07\x9b2J\rthen"
+    said = [_decision("2026-11-21T10:30:00Z", action="pause", author="mallory", comment=comment)]
+    monkeypatch.setattr(cluster, "decisions", lambda _: said, raising=False)
+    assert _run(monkeypatch, cluster, "audit", "ranker", "--no-color") == 0
+    shown = capsys.readouterr().out
+    assert "[red]fine[/red] [/nope] :bomb: [2J]0;all is well2Jthen" in shown
+    assert not set(shown) & set("\x1b\x07\x9b\r")
