@@ -1,6 +1,8 @@
 """Where a tenant's own address may lead: only to hosts that whoever runs the operator has named.
 
-Otherwise a rollout's author could make the operator, with its place in the network, call anything.
+Otherwise a rollout's author could make the operator, with its place in the network, call anything. It is the name that
+is compared, on any port. Where a name leads is for whoever answers for it in DNS to say, so a glob is worth as much as
+the zone that it names.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ def checked(url: str, globs: tuple[str, ...]) -> str:
         scheme, host = parts.scheme, (parts.hostname or "").lower()
     except ValueError:
         scheme, host = "", ""
-    if scheme not in ("http", "https") or not host or any(sign.isspace() or sign == "\\" for sign in url):
+    odd = "%" in host or any(sign.isspace() or sign == "\\" for sign in url)
+    if scheme not in ("http", "https") or not host or odd:
         raise DeliveryError("the Secret's value is no address: it must be one URL, https://…", settings=True)
     for glob in globs:
         plain = glob.startswith("http://")

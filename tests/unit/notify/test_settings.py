@@ -169,11 +169,19 @@ async def test_a_teams_own_address_is_called_when_its_host_is_allowed() -> None:
         "file:///etc/passwd",
         "https://hooks.slack.com /x",
         "https://[::1",
+        "https://hooks.slack.com./x",
+        "https://hooks.slack.com%2eevil.example/x",
     ],
 )
 def test_an_address_that_only_looks_allowed_is_refused(url: str) -> None:
     with pytest.raises(DeliveryError):
         assert checked(url, ("hooks.slack.com",)) == ""
+
+
+@pytest.mark.parametrize("url", ["https://[fe80::1%25a.example.com]/", "https://evil.org%2fa.example.com/x"])
+def test_no_escape_makes_another_host_look_like_one_of_a_zone(url: str) -> None:
+    with pytest.raises(DeliveryError):
+        checked(url, ("*.example.com",))
 
 
 def test_addresses_that_are_allowed() -> None:
