@@ -33,6 +33,8 @@ from modelrollout.engine.seen import what_is_seen
 __all__ = ["listen"]
 
 _MOST_OVERRIDES: Final = 8
+_LOWERING: Final = (Action.ABORT, Action.REJECT, Action.UNDO)
+"""What is begun by a lowering of the weight, whose marker on the route names the decision."""
 
 
 class _RefusedError(Exception):
@@ -66,7 +68,7 @@ def _hear(d: Draft, human: Human) -> tuple[DecisionState, str]:
     if human.created < d.input.created:
         return DecisionState.EXPIRED, "it is older than the ModelRollout"
     marker = d.input.route.marker
-    begun = marker is not None and marker.decision == human.uid
+    begun = human.verb in _LOWERING and marker is not None and marker.decision == human.uid
     if d.now > human.expires and not begun:
         return DecisionState.EXPIRED, f"it could not be acted on before {human.expires:%H:%M:%S} UTC"
     if d.input.deleting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -364,6 +365,18 @@ def test_a_decision_that_was_begun_before_a_crash_does_not_expire() -> None:
     world.run(120)
     assert world.answers[uid].state == "Applied"
     assert world.route.weights == {world.stable: 100}
+
+
+@pytest.mark.parametrize("verb", ["promote", "resume", "pause"])
+def test_a_marker_on_the_route_begins_nothing_that_lowers_no_weight(verb: str) -> None:
+    """Whoever may edit the route can write any uid into it: it must not revive a decision that is too old."""
+    world = stepping(10)
+    uid = world.say(verb, expires=-1.0)
+    assert world.route.marker is not None
+    world.route.marker = replace(world.route.marker, decision=uid)
+    world.run(1)
+    assert world.answers[uid].state == "Expired"
+    assert world.weight == 10
 
 
 def test_an_abort_carried_out_before_a_crash_is_answered_once() -> None:
