@@ -38,7 +38,7 @@ def policed(installed: LocalCluster) -> Iterator[LocalCluster]:
     """The cluster with the policies; other tests do without them."""
     installed.kubectl("apply", "-k", _POLICIES)
     yield installed
-    installed.kubectl("delete", "-k", _POLICIES)
+    installed.kubectl("delete", "-k", _POLICIES, "--ignore-not-found")
 
 
 class _People:
@@ -165,10 +165,21 @@ def test_detail_23_what_nobody_may_write(people: _People, policed: LocalCluster,
         assert "who has the verb approve-risk" in done.stderr
     body["spec"]["steps"] = [_STEPS[0] | {"hold": "2s"}, *_STEPS[1:]]
     assert people.kubectl("ann", "replace", "-f", "-", body=body).returncode == 0, "holds are free"
-    body["spec"]["steps"] = [_STEPS[0], _STEPS[2]]
-    policed.kubectl("label", "namespace", namespace, "modelrollout.io/require-approval=risk")
-    done = people.kubectl("ann", "create", "-f", "-", body=body | {"metadata": body["metadata"] | {"name": "other"}})
-    assert "requires an approval: add a step {approval: {role: risk}}" in done.stderr
+    gone = body | {"spec": body["spec"] | {"deletionPolicy": "Delete"}}
+    done = people.kubectl("ann", "replace", "-f", "-", body=gone)
+    assert "spec.traffic, adopt and deletionPolicy: ann may not change weights" in done.stderr
+    unjudged = body | {"spec": body["spec"] | {"mode": "observe"}}
+    done = people.kubectl("dan", "replace", "-f", "-", body=unjudged)
+    assert (done.returncode, author()) == (0, "dan"), "how it is judged is part of the change"
+
+    labels = ("modelrollout.io/require-approval=risk", "modelrollout.io/require-approval-above=20")
+    policed.kubectl("label", "namespace", namespace, *labels)
+    other = {"metadata": body["metadata"] | {"name": "other"}}
+    for steps in ([_STEPS[0], _STEPS[2]], [_STEPS[0], _STEPS[2], _STEPS[1]]):
+        done = people.kubectl("ann", "create", "-f", "-", body=body | other | {"spec": body["spec"] | {"steps": steps}})
+        assert "add a step {approval: {role: risk}} before the first weight above 20" in done.stderr
+    done = people.kubectl("ann", "create", "--dry-run=server", "-f", "-", body=body | other)
+    assert done.returncode == 0, done.stderr
 
     made = json.loads(people.decide("dan", "pause").stdout)["metadata"]["name"]
     patch = '{"status": {"state": "Applied", "verified": true}}'
@@ -177,6 +188,29 @@ def test_detail_23_what_nobody_may_write(people: _People, policed: LocalCluster,
     )
     assert "only system:serviceaccount:modelrollout-system:modelrollout says what became" in done.stderr
     assert "cannot be edited" in _edited(policed, namespace, made)
+
+
+def test_detail_23_a_freeze_is_signed_by_who_says_it(policed: LocalCluster, namespace: str) -> None:
+    def freeze(person: str, verb: str, *flags: str, **spec: object) -> subprocess.CompletedProcess[str]:
+        body = {"apiVersion": "modelrollout.io/v1alpha1", "kind": "RolloutFreeze", "metadata": {"name": namespace}}
+        text = json.dumps(body | {"spec": {"reason": "why", "namespaces": [namespace], "author": "bob"} | spec})
+        who = (f"--as={person}", "--as-group=system:masters")
+        return policed.kubectl(verb, *who, *flags, "-o", "json", "-f", "-", input=text, check=False)
+
+    def author(done: subprocess.CompletedProcess[str]) -> str:
+        assert done.returncode == 0, done.stderr
+        return str(json.loads(done.stdout)["spec"]["author"])
+
+    assert author(freeze("ann", "create")) == "ann", "whatever was written into it"
+    assert author(freeze("dan", "replace", author="ann")) == "ann", "nothing was changed"
+    assert author(freeze("dan", "replace", author="ann", until="2040-01-01T00:00:00Z")) == "dan"
+    policed.kubectl("delete", "rolloutfreeze", namespace)
+    policed.kubectl("delete", "mutatingadmissionpolicybinding", "modelrollout-freezes")
+    refused = 'spec.author: "bob" is not who sends this: write "ann"'
+    eventually(
+        lambda: refused in freeze("ann", "create", "--dry-run=server").stderr, "it to be written by people", timeout=20
+    )
+    assert freeze("ann", "create", "--dry-run=server", author="ann").returncode == 0
 
 
 def _edited(cluster: LocalCluster, namespace: str, decision: str) -> str:
@@ -225,34 +259,28 @@ def test_detail_40_an_approval_from_the_question_to_the_record(
     assert said == [("ann", "approve as risk", "mine"), ("bob", "approve as risk", "report 7 read")]
     assert any("the last change of what is released by ann" in one["what"] for one in timeline)
 
+    people.kubectl("ann", "apply", "-f", "-", body=scene.manifest("3", change=_APPROVED))
+    _without_the_policy(scene, people, scene.reach("AwaitingApproval"))
+
+
+def _without_the_policy(scene: Scene, people: _People, status: dict[str, Any]) -> None:
+    """Its binding is taken away: what stops is done all the same, an approval is refused with the remedy."""
+    scene.kubectl("delete", "validatingadmissionpolicybinding", "modelrollout-decisions")
+    forged = eventually(lambda: _forged(people, status), "the binding to be gone", timeout=20)
+    answer = scene.answer(forged)
+    assert answer["state"] == "Refused"
+    assert answer["verified"] is False
+    assert "kubectl apply -k manifests/policies" in answer["message"]
+    pause = scene.answer(scene.decide("pause"))
+    assert (pause["state"], pause["verified"]) == ("Applied", False)
+    assert "modelrollout-decisions" in pause["unverifiedBecause"]
+    assert scene.status.get("approvals") in (None, [])
+
 
 def _said(people: _People, person: str) -> str:
     done = people.command(person, "approve", "ranker", "--role", "risk", "-m", "mine")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def test_detail_23_without_the_policy_an_approval_does_not_count(
-    policed: LocalCluster, operator: Operator, people: _People, namespace: str
-) -> None:
-    """Its binding is taken away: what stops is done all the same, an approval is refused with the remedy."""
-    scene = Scene(policed, namespace)
-    scene.serve_first(change=_APPROVED)
-    scene.apply("2", change=_APPROVED)
-    status = scene.reach("AwaitingApproval")
-    policed.kubectl("delete", "validatingadmissionpolicybinding", "modelrollout-decisions")
-    try:
-        forged = eventually(lambda: _forged(people, status), "the binding to be gone", timeout=20)
-        answer = scene.answer(forged)
-        assert answer["state"] == "Refused"
-        assert answer["verified"] is False
-        assert "kubectl apply -k manifests/policies" in answer["message"]
-        pause = scene.answer(scene.decide("pause"))
-        assert (pause["state"], pause["verified"]) == ("Applied", False)
-        assert "modelrollout-decisions" in pause["unverifiedBecause"]
-        assert scene.status.get("approvals") in (None, [])
-    finally:
-        policed.kubectl("apply", "-k", _POLICIES)
 
 
 def _forged(people: _People, status: dict[str, Any]) -> str:

@@ -20,8 +20,12 @@ from modelrollout.check.found import (
     skipped,
 )
 
-__all__ = ["definitions", "operator", "policies", "taken"]
+__all__ = ["POLICIES", "definitions", "operator", "policies", "taken"]
 
+POLICIES: Final = frozenset(
+    {"modelrollout-author", "modelrollout-decision-answers", "modelrollout-decisions", "modelrollout-freezes"}
+)
+"""Those of manifests/policies."""
 _ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 _UNSEEN_SECONDS: Final = 60.0
 """An operator that runs has looked at a new object after so long."""
@@ -120,35 +124,23 @@ def _ready(api: Api) -> tuple[int, str]:
 
 
 def policies(api: Api) -> Results:
-    """Whether something at admission holds people to what they say in a RolloutDecision."""
+    """Whether the policies that hold people to what they say are there and deny."""
     try:
-        found = [
-            one["metadata"]["name"]
-            for one in api.get(f"{_ADMISSION}/validatingadmissionpolicies")["items"]
-            if _is_about_us(one)
-        ]
-        bound = {
-            one["spec"]["policyName"] for one in api.get(f"{_ADMISSION}/validatingadmissionpolicybindings")["items"]
-        }
+        found = {one["metadata"]["name"] for one in api.get(f"{_ADMISSION}/validatingadmissionpolicies")["items"]}
+        bindings = api.get(f"{_ADMISSION}/validatingadmissionpolicybindings")["items"]
     except (ForbiddenError, MissingError) as error:
         what = f"you {error}" if isinstance(error, ForbiddenError) else "this cluster has no admission policies"
         yield Result("policies", State.SKIPPED, what, "ask an administrator: kubectl get validatingadmissionpolicies")
         return
-    loose = [name for name in found if name not in bound]
-    if loose:
-        yield Result(
-            "policies", State.WARN, f"{', '.join(loose)}: without a binding, so in no effect", "apply the binding"
-        )
-    elif found:
-        yield Result("policies", State.OK, f"{', '.join(found)}")
-    else:
-        text = "no policy checks who writes a RolloutDecision, so its author is what the writer says"
-        yield Result("policies", State.WARN, text, "apply the policies of manifests/")
-
-
-def _is_about_us(policy: Body) -> bool:
-    rules = ((policy.get("spec") or {}).get("matchConstraints") or {}).get("resourceRules") or []
-    return any(GROUP in (rule.get("apiGroups") or []) for rule in rules)
+    deny = {one["spec"]["policyName"] for one in bindings if "Deny" in (one["spec"].get("validationActions") or [])}
+    missing, loose = sorted(POLICIES - found), sorted((POLICIES & found) - deny)
+    if not missing and not loose:
+        yield Result("policies", State.OK, ", ".join(sorted(POLICIES)))
+        return
+    absent = f"missing: {', '.join(missing)}" if missing else ""
+    idle = f"without a binding that denies: {', '.join(loose)}" if loose else ""
+    text = "; ".join(part for part in (absent, idle, "so what they see to is only what the writer says") if part)
+    yield Result("policies", State.WARN, text, "kubectl apply -k manifests/policies")
 
 
 def taken(api: Api, path: str, body: Body, *, check: str) -> tuple[Result, Body | None]:

@@ -49,7 +49,8 @@ def why_not(name: str, policy: Body | None, bindings: Iterable[Body], at: dateti
         what = "does not deny" if mine else "is missing"
         return f"the ValidatingAdmissionPolicyBinding of {name} {what}: {_REMEDY}"
     everywhere = [one for one in denying if not _narrows(one["spec"].get("matchResources") or {})]
-    if not everywhere or policy["spec"].get("matchConditions"):
+    chosen = {name: what for name, what in policy["spec"]["matchConstraints"].items() if name != "resourceRules"}
+    if not everywhere or policy["spec"].get("matchConditions") or _narrows(chosen):
         return f"the ValidatingAdmissionPolicy {name} or its binding leaves requests out: {_REMEDY}"
     since = max(_created(policy), min(_created(one) for one in everywhere))
     if since + _SETTLES > at:
@@ -58,7 +59,7 @@ def why_not(name: str, policy: Body | None, bindings: Iterable[Body], at: dateti
 
 
 def _narrows(match: Body) -> bool:
-    """Whether a binding is for some objects only; the API server fills in empty selectors, which choose all."""
+    """Whether this is for some objects only; the API server fills in empty selectors, which choose all."""
     return any(value for name, value in match.items() if name != "matchPolicy")
 
 

@@ -1,9 +1,9 @@
 """Steps that wait for people: who must speak, whose word counts, and whether enough of them did.
 
 Different people are counted, and whoever changed what is released does not count alone. An approval is of one revision
-and of the way in which it was judged when it was given: another revision, a limit that is loosened, a gate that is taken
-away or judged otherwise, another mode, evaluation or warm-up void it, and so does a retreat to the start. Who voids what
-was approved sends the candidate back to the people, however far it is.
+and of the way in which it was judged: another revision, a limit that is loosened, a gate that is taken away or does
+something else, another mode, evaluation or warm-up void it, and so does a retreat to the start. Who voids what was
+approved sends the candidate back to the people, however far it is.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def _hashed(text: str) -> str:
 
 
 def passed_by(d: Draft) -> int:
-    """The first step before the current one that waits for people and was approved by nobody, by its number; 0 when
-    there is none. No name that is given to another step, and no approval that is void, may carry a candidate past it."""
+    """The number of the first step before the current one that waits for people and was approved by nobody; 0 when
+    there is none. No name given to another step, and no approval that is void, may carry a candidate past it."""
     before = d.input.spec.steps[: max((d.status.step.number if d.status.step is not None else 0) - 1, 0)]
     given = {(one.step, one.role) for one in d.status.approvals}
     numbered = ((number, one.title, one.approval) for number, one in enumerate(before, 1))

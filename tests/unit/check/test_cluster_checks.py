@@ -220,3 +220,37 @@ def test_detail_37_check_tells_a_refusal_in_the_server_s_words() -> None:
     refused, made = installed.taken(_api({path: RefusedError("quota exceeded")}), path, {}, check="pods")
     assert (refused.state, refused.what, made) == (State.FAIL, "quota exceeded", None)
     assert installed.taken(_api({}), path, {"a": 1}, check="pods")[1] == {"a": 1}
+
+
+_ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+
+
+def _policies() -> dict[str, Any]:
+    """The policies and bindings that are shipped, as a cluster has them."""
+    read = (ROOT / "manifests" / "policies").glob("*.yaml")
+    every = [one for file in read for one in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
+    return {
+        f"{_ADMISSION}/{plural}": {"items": [one for one in every if one["kind"] == kind]}
+        for plural, kind in (
+            ("validatingadmissionpolicies", "ValidatingAdmissionPolicy"),
+            ("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"),
+        )
+    }
+
+
+def test_detail_37_check_looks_for_each_of_our_policies_by_name() -> None:
+    found = _policies()
+    (said,) = installed.policies(_api(found))
+    assert (said.state, said.what) == (State.OK, ", ".join(sorted(installed.POLICIES)))
+    other = {"metadata": {"name": "labels"}, "spec": {"matchConstraints": {"resourceRules": [{"apiGroups": ["*"]}]}}}
+    kinds = {name: {"items": [other]} for name in found}
+    kinds[f"{_ADMISSION}/validatingadmissionpolicybindings"] = {"items": []}
+    (said,) = installed.policies(_api(kinds))
+    assert said.state is State.WARN
+    assert "missing: modelrollout-author, modelrollout-decision-answers, modelrollout-decisions" in said.what
+    assert said.remedy == "kubectl apply -k manifests/policies"
+    for one in found[f"{_ADMISSION}/validatingadmissionpolicybindings"]["items"]:
+        one["spec"]["validationActions"] = ["Warn"]
+    (said,) = installed.policies(_api(found))
+    assert said.state is State.WARN
+    assert "without a binding that denies: modelrollout-author" in said.what

@@ -29,6 +29,7 @@ def test_detail_23_what_is_shipped_vouches(name: str, file: str) -> None:
     policy, binding = _shipped(file)
     assert why_not(name, policy, [binding], _NOW) == ""
     binding["spec"]["matchResources"] = {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}}
+    policy["spec"]["matchConstraints"] |= {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}}
     assert why_not(name, policy, [binding], _NOW) == "", "the API server fills that in"
 
 
@@ -37,6 +38,8 @@ def test_detail_23_what_is_shipped_vouches(name: str, file: str) -> None:
     [
         ("policy", {"failurePolicy": "Ignore"}, "lets requests through"),
         ("policy", {"matchConditions": [{"name": "a", "expression": "false"}]}, "leaves requests out"),
+        ("policy", {"matchConstraints": {"namespaceSelector": {"matchLabels": {"a": "b"}}}}, "leaves requests out"),
+        ("policy", {"matchConstraints": {"excludeResourceRules": [{"resources": ["*"]}]}}, "leaves requests out"),
         ("binding", {"validationActions": ["Warn", "Audit"]}, "does not deny"),
         ("binding", {"policyName": "another"}, "is missing"),
         ("binding", {"matchResources": {"namespaceSelector": {"matchLabels": {"a": "b"}}}}, "leaves requests out"),
