@@ -438,8 +438,8 @@ class ModelRolloutStatus(ApiModel):
     """Approvals of this candidate, the newest first. Voided when it is judged otherwise, unless by a stricter limit or
     another gate, and when another revision begins."""
     authors: list[Annotated[str, Field(max_length=256)]] = Field(default_factory=list, max_length=8)
-    """Who changed model, template, steps or gates for this candidate: their approvals do not count alone. Empty while
-    nobody vouches for it."""
+    """Who changed what is released, or how it is judged, for this candidate: their approvals do not count alone. Empty
+    while nobody vouches for it."""
     limit_changes: list[LimitChange] = Field(default_factory=list, max_length=5)
     """Limits that were loosened during this rollout, the newest first."""
     observed: Message = ""
