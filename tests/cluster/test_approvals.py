@@ -161,7 +161,7 @@ def test_detail_23_what_nobody_may_write(people: _People, policed: LocalCluster,
     for around in ([_STEPS[0], _STEPS[2]], [_STEPS[0], _STEPS[2], _STEPS[1]]):
         body["spec"]["steps"] = around
         done = people.kubectl("ann", "replace", "-f", "-", body=body)
-        assert "spec.steps: ann may not change weights and approvals" in done.stderr
+        assert "spec.steps: ann may not change weights, approvals" in done.stderr
         assert "who has the verb approve-risk" in done.stderr
     body["spec"]["steps"] = [_STEPS[0] | {"hold": "2s"}, *_STEPS[1:]]
     assert people.kubectl("ann", "replace", "-f", "-", body=body).returncode == 0, "holds are free"
