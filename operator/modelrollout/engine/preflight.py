@@ -156,7 +156,10 @@ def _scraped(d: Draft, measurement: Measurement) -> _Found | None:
             CheckState.UNKNOWN,
             f"{seen.candidate} of {view.ready} ready pods are scraped; no gate needs it",
         )
-    return _SCRAPED, _failed_or_young(d), _why_not_scraped(seen, view.ready)
+    state = _failed_or_young(d)
+    if state is CheckState.WAITING:
+        return _SCRAPED, state, "the first scrape of the candidate's pods is waited for"
+    return _SCRAPED, state, _why_not_scraped(seen, view.ready)
 
 
 def _why_not_scraped(seen: Scraping, ready: int) -> str:

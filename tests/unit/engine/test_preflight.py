@@ -92,6 +92,8 @@ def test_detail_37_pods_that_nobody_scrapes_get_no_traffic() -> None:
     world = serving()
     world.unscraped = {"2"}
     world.apply("2")
+    world.run_until(lambda: world.status.reason is Reason.PREFLIGHT, within=60)
+    assert "first scrape of the candidate's pods is waited for" in world.status.message, "no advice yet: it is early"
     world.run(300)
     assert world.weight == 0
     assert world.status.reason is Reason.PREFLIGHT_FAILED
