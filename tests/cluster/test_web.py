@@ -158,7 +158,7 @@ def test_detail_41_a_release_is_followed_in_a_browser(
     expect(lines).to_contain_text("version 1 serves all users")
     with scene.users(30):
         scene.apply("2", change=changed(steps=[{"weight": 50, "hold": "1h"}]))
-        expect(lines).to_contain_text("version 2 50", timeout=_PATIENCE_MS)
+        expect(lines).to_contain_text("version 2 serves 50", timeout=_PATIENCE_MS)
         expect(page.get_by_label("gate errors").locator("path.series.new")).to_have_attribute("d", _LINE)
         assert _accessible(page) == []
         scene.decide("abort", comment=_EVIL)

@@ -10,18 +10,24 @@ import asyncio
 import copy
 import json
 import math
-import random
 import re
 import sys
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
+from modelrollout.api.enums import Verdict
 from modelrollout.api.objects import Rollout
-from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.api.status import GateStatus, ModelRolloutStatus
+from modelrollout.engine.gate_tests import compiled
+from modelrollout.gates.base import GateTest
+from modelrollout.gates.evidence import Counts, Histogram, Interval
+from modelrollout.gates.rate import RateTest
 from modelrollout.web.access import Access
 from modelrollout.web.readings import Readings
 from modelrollout.web.server import WebPage
@@ -31,7 +37,7 @@ from tests.unit.cli.states import NOW, STATES
 
 _IMAGES: Final = Path(__file__).parents[2] / "docs" / "img"
 _SHOWN: Final = {
-    "ranker": "breached",
+    "ranker": "progressing",
     "search": "progressing",
     "fraud": "rolled-back",
     "prices": "paused",
@@ -39,6 +45,16 @@ _SHOWN: Final = {
     "titles": "stable",
     "greeter": "first",
 }
+_CLICKS: Final = {"ranker": 0.9, "fraud": 0.87}
+"""Which part of the usual clicks the candidate has at 50 %."""
+_EVENTS: Final = 750
+"""Requests, and impressions, of both versions in an interval."""
+_INTERVAL: Final = timedelta(seconds=15)
+_STEP: Final = timedelta(minutes=50)
+_FIRST_WEIGHT: Final = 0.1
+_PAST: Final = 240
+_BOUNDS: Final = (0.05, 0.1, 0.15, 0.2, 0.5, math.inf)
+_DURATIONS: Final = (0.3, 0.5, 0.155, 0.035, 0.009, 0.001)
 _SHOTS: Final = (
     ("web-list", "#/", 1280, 660, "light"),
     ("web-rollout", "#/recs/ranker", 1600, 1180, "light"),
@@ -53,7 +69,7 @@ Body = dict[str, Any]
 class World:
     """Rollouts in memory, as the operator would know them."""
 
-    def __init__(self, now: datetime, states: dict[str, str] = _SHOWN, looks: int = 170) -> None:
+    def __init__(self, now: datetime, states: dict[str, str] = _SHOWN, looks: int = 720) -> None:
         self.readings = Readings()
         self.bodies: dict[tuple[str, str], Body] = {}
         self._pods: dict[tuple[str, str], list[Body]] = {}
@@ -65,23 +81,30 @@ class World:
             body["metadata"]["namespace"] = "recs"
             if "status" in body:
                 body["status"]["columns"] = _columns(body["status"])
-                self._remember(body, now, looks)
+                body["status"]["next"] = body["status"].get("next", "").replace(" ranker ", f" {name} ")
+                self._remember(body, now, looks, _CLICKS.get(name, 1.0))
             self.bodies["recs", name] = body
             self._pods["recs", name] = pods or []
 
-    def _remember(self, body: Body, now: datetime, looks: int) -> None:
-        """Looks at a release in which the click rate falls, as the reconciler would have noted them."""
+    def _remember(self, body: Body, now: datetime, looks: int, clicks: float) -> None:
+        """Looks at a release in which the click rate falls with the second step, as the reconciler would have noted
+        them, up to a breach; what it had come to then is the status now."""
         rollout = Rollout.parse(body)
-        ended = rollout.status.failed
-        candidate = body["status"].get("candidate") or (json.loads(ended.model_dump_json()) if ended else None)
+        failed, step = rollout.status.failed, rollout.status.step
+        candidate = body["status"].get("candidate") or (json.loads(failed.model_dump_json()) if failed else None)
         if not candidate or not rollout.status.stable:
             return
-        chance = random.Random(7)
+        raised = step.since if step is not None and step.since else now - _STEP
+        users = Users(rollout, clicks)
         for look in range(looks):
-            at = now - timedelta(seconds=15 * (looks - 1 - look))
-            done = look / (looks - 1)
-            status = _look(body["status"], candidate, done, at, chance)
+            at = now - _INTERVAL * (looks - 1 - look)
+            status = users.look(candidate, 50 if at > raised else 10, at)
             self.readings.note(rollout, status, at)
+            if any(gate.verdict is Verdict.BREACHED for gate in status.gates):
+                break
+        if rollout.name in _CLICKS:
+            body["status"]["gates"] = status.model_dump(mode="json", by_alias=True, exclude_none=True)["gates"]
+            _tell(body["status"], status.gates[0])
 
     def every(self) -> list[tuple[str, str]]:
         return list(self.bodies)
@@ -118,27 +141,60 @@ def _columns(status: Body) -> dict[str, str]:
     }
 
 
-def _look(status: Body, candidate: Body, done: float, at: datetime, chance: random.Random) -> ModelRolloutStatus:
-    weight = 10 if done < 0.3 else 50
-    wide = 0.011 / math.sqrt(1 + 40 * done)
-    fall = 0.0059 * min(1.0, max(0.0, done - 0.3) * 1.6)
-    bad = any(gate["verdict"] == "Breached" for gate in status.get("gates") or [])
-    click = 0.03 - (fall if bad else 0.0) + chance.gauss(0, wide / 6)
-    base = 0.03 + chance.gauss(0, wide / 14)
-    beyond = 0.99 * base - click
-    growth = min(1.0, max(0.0, done - 0.35) * 1.55) if bad else 0.12 * done
-    slow, usual = 0.143 + chance.gauss(0, 0.004), 0.139 + chance.gauss(0, 0.002)
-    gates = [
-        {"name": "ctr", "verdict": "NoHarmSeen", "value": click, "baseline": base, "evidence": growth,
-         "low": beyond - wide, "high": beyond + wide},
-        {"name": "p95", "verdict": "Proven", "value": slow, "baseline": usual, "evidence": 0.0},
-        {"name": "errors", "verdict": "NoHarmSeen", "value": 0.0021 + chance.gauss(0, wide / 40),
-         "baseline": 0.002 + chance.gauss(0, wide / 80), "low": -0.002 - wide / 9, "high": -0.002 + wide / 9,
-         "evidence": 0.2 * done},
-    ]  # fmt: skip
-    trial = {key: candidate[key] for key in ("revision", "version")} | {"since": candidate.get("since")}
-    found = {"candidate": trial, "weight": weight, "observedWeight": weight, "gates": gates, "evaluatedAt": at}
-    return ModelRolloutStatus.model_validate(found)
+def _tell(status: Body, gate: GateStatus) -> None:
+    """Where a release was rolled back, the sentences have the numbers of its gates."""
+    if "failed" not in status:
+        return
+    said = f"{gate.name}: {gate.message}; {gate.samples} samples against {gate.baseline_samples}"
+    status["message"] = f"version {status['failed']['version']} was rolled back (GateBreached): {said}"
+    status["failed"]["message"] = status["history"][0]["message"] = said
+
+
+class Users:
+    """What Prometheus would have counted of a release in which fewer people click, and what its gates make of it."""
+
+    def __init__(self, rollout: Rollout, clicks: float) -> None:
+        self._clicks = clicks
+        self._chance = np.random.default_rng(7)
+        self._spec = rollout.spec
+        self._tests: dict[str, GateTest[Any]] = {}
+        for gate in rollout.spec.gates:
+            test = compiled(gate, rollout.spec)
+            assert isinstance(test, RateTest)
+            past = [self._interval(test, NOW, 0.0) for _ in range(_PAST)]
+            self._tests[gate.name] = replace(test, history=test.learn(past))
+        self._states = {name: test.start() for name, test in self._tests.items()}
+        self._weight = 0
+
+    def look(self, candidate: Body, weight: int, at: datetime) -> ModelRolloutStatus:
+        """One interval more."""
+        if weight != self._weight:
+            self._weight = weight
+            self._states = {name: test.begin_step(self._states[name]) for name, test in self._tests.items()}
+        for name, test in self._tests.items():
+            self._states[name] = test.fold(self._states[name], self._interval(test, at, weight / 100))
+        gates = [self._said(gate.name, gate.limit.text) for gate in self._spec.gates]
+        trial = {key: candidate[key] for key in ("revision", "version")} | {"since": candidate.get("since")}
+        found = {"candidate": trial, "weight": weight, "observedWeight": weight, "gates": gates, "evaluatedAt": at}
+        return ModelRolloutStatus.model_validate(found)
+
+    def _said(self, name: str, says: str) -> Body:
+        found = asdict(self._tests[name].assess(self._states[name]))
+        kept = {key: one for key, one in found.items() if key != "stake" and one != math.inf}
+        return {"name": name, "noise_known": True, "says": says, **kept}
+
+    def _interval(self, test: Any, at: datetime, share: float) -> Interval:
+        few, many = int(_EVENTS * share), int(_EVENTS * (1 - share))
+        old = self._arm(test, many, 1.0)
+        new = self._arm(test, few, self._clicks if share > _FIRST_WEIGHT else 1.0) if few else None
+        return Interval(at - _INTERVAL, at, new, old)
+
+    def _arm(self, test: RateTest, events: int, clicks: float) -> Counts | Histogram:
+        if test.quantile is not None:
+            durations = np.cumsum(self._chance.multinomial(events, _DURATIONS))
+            return Histogram(_BOUNDS, tuple(float(count) for count in durations))
+        bad = 1.0 - 0.03 * clicks if test.good else 0.002
+        return Counts(float(self._chance.binomial(events, bad)), float(events))
 
 
 class Everybody:

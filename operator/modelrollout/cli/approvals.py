@@ -63,7 +63,7 @@ def _out() -> Console:
 
 
 def _approvals(all_namespaces: bool, output: str, to: Connection) -> int:
-    """What waits for an approval: by whom, since when, and what is seen of it."""
+    """What waits for an approval: of whom, since when, seen how."""
     cluster, now = Cluster.connect(to), datetime.now(UTC)
     rollouts = [read(body, [], now).rollout for body in cluster.find(ROLLOUTS, everywhere=all_namespaces)]
     found = [one for one in map(waiting, rollouts) if one is not None]
@@ -138,7 +138,7 @@ def table(found: list[dict[str, Any]], rollouts: list[Rollout], now: datetime) -
 
 
 def _audit(name: str, output: str, to: Connection) -> int:
-    """Who did what to a model, when and why: decisions, releases, and edits, in the order of time."""
+    """Who did what to a model, when and why. Decisions, releases, and edits, in the order of time."""
     cluster = Cluster.connect(to)
     name = name.rsplit("/", 1)[-1]
     entries = audit.timeline(cluster.rollout(name), cluster.decisions(name))

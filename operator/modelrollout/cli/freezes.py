@@ -37,7 +37,7 @@ def register(cli: click.Group, connected: Callable[[Callable[..., int]], Callabl
 
 
 def _freeze(name: str, reason: str, until: str, only: Sequence[str], to: Connection) -> int:
-    """Stop the line: nothing goes up in the whole cluster until it is lifted. Rollbacks go on.
+    """Stop the line: nothing goes up until it is lifted. Everywhere, or with --only-namespace there; rollbacks go on.
 
     NAME is the freeze's name; one is made up when it is left out.
     """
@@ -86,7 +86,7 @@ def _when(text: str) -> datetime:
 
 
 def _unfreeze(name: str, to: Connection) -> int:
-    """Lift a freeze; NAME may be left out when there is only one."""
+    """Lift a freeze. NAME may be left out when there is only one."""
     cluster = Cluster.connect(to)
     names = [str(one["metadata"]["name"]) for one in cluster.find(FREEZES, everywhere=True)]
     if not names:

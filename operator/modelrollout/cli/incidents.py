@@ -32,7 +32,7 @@ def register(cli: click.Group, connected: Callable[[Callable[..., int]], Callabl
     @click.option("-o", "--output", type=_OUTPUT, default="table", help="How to print.")
     @connected
     def incidents(rollout: str, all_namespaces: bool, output: str, to: Connection) -> int:
-        """The records of rollbacks (of one ROLLOUT, or of all), the newest first."""
+        """The records of rollbacks, the newest first. Of one ROLLOUT, or of all."""
         cluster = Cluster.connect(to)
         found = _sorted(cluster.find(INCIDENTS, everywhere=all_namespaces))
         found = [body for body in found if not rollout or body["spec"]["rollout"] == rollout]
@@ -50,7 +50,7 @@ def register(cli: click.Group, connected: Callable[[Callable[..., int]], Callabl
     @click.option("-o", "--output", type=_OUTPUT, default="table", help="How to print.")
     @connected
     def incident(name: str, output: str, to: Connection) -> int:
-        """One record: NAME is its own, or a ModelRollout's for that one's newest."""
+        """One record of a rollback. NAME is its own, or a ModelRollout's for that one's newest."""
         body = _one(Cluster.connect(to), name.rsplit("/", 1)[-1])
         click.echo(text(body) if output == "table" else _raw(output, body))
         return 0

@@ -57,7 +57,7 @@ def register(cli: click.Group, connected: Callable[[Callable[..., int]], Callabl
 @_plot
 @_output
 def simulate(files: Sequence[Path], runs: int, seed: int, plot: Path | None, output: str) -> int:
-    """Run the policy under described traffic, beside the rules of other controllers.
+    """Run the policy under described traffic. Beside it, the rules of other controllers.
 
     FILES hold a ModelRollout (or only its steps and gates) and a traffic scenario, as two documents of one file or as
     two files. Without FILES, a sample is shown.
@@ -82,7 +82,7 @@ def simulate(files: Sequence[Path], runs: int, seed: int, plot: Path | None, out
 @_plot
 @_output
 def backtest(file: Path, origin: Origin, aa: bool | None, seed: int, plot: Path | None, output: str) -> int:
-    """Run the policy in FILE over recorded history: what it would have done.
+    """What the policy in FILE would have done in recorded history.
 
     FILE holds a ModelRollout, or only its gates and steps. A table has rows of a candidate, and metrics are named like
     its columns; in Prometheus every past release of the rollout is found and judged.
@@ -162,7 +162,7 @@ def _when(at: float) -> str:
 @_plot
 @_output
 def calibrate(file: Path, origin: Origin, accept: str, plot: Path | None, output: str) -> int:
-    """How noisy each metric in FILE is by itself, and limits that lie beyond it."""
+    """How noisy each metric in FILE is, and limits beyond that."""
     origin.check()
     from modelrollout.lab import calibrate as lab
 
@@ -188,7 +188,7 @@ def calibrate(file: Path, origin: Origin, accept: str, plot: Path | None, output
 @origin
 @_output
 def plan(file: Path, rates: tuple[str, ...], baseline: str, want: str, origin: Origin, output: str) -> int:
-    """What each gate in FILE can see at this traffic, and what it would need."""
+    """What each gate in FILE can see at this traffic, or would need."""
     from modelrollout.lab import plan as lab
 
     policy = read_policy(file)
@@ -215,7 +215,7 @@ def _measured_traffic(file: Path, policy: Policy, origin: Origin) -> dict[str, T
 
 
 def _explain(name: str, prometheus: str | None, plot: Path | None, output: str, to: Connection) -> int:
-    """Why a rollout stopped or goes on: the evidence of each gate over time.
+    """Why a rollout stopped or goes on. The evidence of each gate over time.
 
     Without --prometheus, and when that does not answer, what status remembers is told.
     """

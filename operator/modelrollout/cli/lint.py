@@ -32,7 +32,7 @@ def register(cli: click.Group) -> None:
 @click.option("--strict", is_flag=True, help="Warnings fail too (exit code 1).")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print.")
 def _lint(files: Sequence[str], strict: bool, output: str) -> int:
-    """Find what the API server would refuse, and what it would not tell.
+    """What the API server would refuse, and what it would not tell.
 
     FILES are manifests, folders of them, or - for standard input; objects of other kinds are skipped. Exit codes: 0
     nothing the API server would refuse, 1 warnings (with --strict), 2 errors.

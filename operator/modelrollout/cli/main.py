@@ -179,7 +179,7 @@ def history(name: str, output: str, to: Connection) -> int:
 @click.option("--timeout", type=_Duration(), help="Give up after this time (30m, 2h); never when absent.")
 @_connected
 def wait(name: str, timeout: float | None, to: Connection) -> int:
-    """Wait for the end of a release: exit code 0 stable, 1 rolled back or stalled, 124 timed out."""
+    """Wait for the end of a release. Exit code 0: stable, 1: rolled back or stalled, 124: timed out."""
     return follow.until_done(Cluster.connect(to), name, timeout, click.echo)
 
 
@@ -272,7 +272,10 @@ def promote(
 @_no_wait
 @_connected
 def undo(name: str, revision: str, comment: str, no_wait: bool, to: Connection) -> int:
-    """Go back to REVISION (its first digits, or its version), or to the one before, until spec names another."""
+    """Go back to what served before, or to REVISION.
+
+    REVISION is its first digits, or its version. It holds until spec names another.
+    """
     return _decide(name, Said(Action.UNDO, comment, revision=revision), to, no_wait=no_wait)
 
 

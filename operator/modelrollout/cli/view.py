@@ -16,7 +16,7 @@ from modelrollout.cli.errors import CliError
 from modelrollout.screen import snapshot, units
 from modelrollout.screen.headline import headline
 from modelrollout.screen.ladder import Rung, RungState, ladder
-from modelrollout.screen.rows import pod_rows, preflight_rows
+from modelrollout.screen.rows import adopted, pod_rows, preflight_rows
 from modelrollout.screen.snapshot import Snapshot
 
 __all__ = ["one_line", "read", "screen"]
@@ -58,6 +58,9 @@ def screen(seen: Snapshot, *, note: str = "") -> RenderableType:
     if rollout.spec.gates:
         parts += [Text(), gate_view.table(rollout), *gate_view.sentences(rollout, seen.now)]
     parts += [Text(), _pods(seen)]
+    external = adopted(seen)
+    if external:
+        parts += [Text(), Text.assemble(("ADOPTED", "bold"), f"  {external}")]
     if rollout.status.history:
         parts += [Text(), Text("HISTORY", "bold"), _history_tail(seen)]
     return Group(*parts)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from modelrollout.api.enums import Verdict
-from modelrollout.api.gate import Gate
+from modelrollout.api.gate import Gate, OnBreach
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import GateStatus, ModelRolloutStatus
 from modelrollout.screen import units
@@ -104,6 +104,8 @@ def _troubles(gate: Gate, status: GateStatus) -> Iterator[str]:
             yield status.message
         if status.shared:
             yield "beyond the limit in both revisions, so nothing is rolled back for it"
+        elif status.verdict is Verdict.BREACHED and gate.on_breach is OnBreach.WARN:
+            yield "onBreach is warn, so nothing is held or rolled back for it"
     elif status.leaning:
         yield "leans beyond its limit: too little to roll back, too much to go up"
     if status.unseen:

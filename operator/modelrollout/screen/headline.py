@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from modelrollout.api.enums import Phase, Verdict
+from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import Gate
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import GateStatus, ModelRolloutStatus, RevisionRef
@@ -47,6 +47,8 @@ def _serving(seen: Snapshot) -> str:
     status = seen.rollout.status
     stable, candidate = status.stable, status.candidate
     if stable is None:
+        if status.reason is Reason.ROUTE_IN_USE:
+            return "what the route leads to already serves all users; no version of this rollout does"
         first = candidate.version if candidate else seen.rollout.spec.model.version
         return f"no version has been promoted yet; {first} is the first"
     observed, serves = status.observed_weight, _called(status, stable)
@@ -62,7 +64,8 @@ def _serving(seen: Snapshot) -> str:
             "which the gateway has not confirmed"
         )
     asked = "" if observed == status.weight else f"asked: {status.weight} %"
-    return f"{serves} serves {100 - observed} % of users{_brackets(old)}, {tried} {observed} %{_brackets(asked, new)}"
+    new = _brackets(asked, new)
+    return f"{serves} serves {100 - observed} % of users{_brackets(old)}, {tried} serves {observed} %{new}"
 
 
 def _called(status: ModelRolloutStatus, ref: RevisionRef) -> str:
@@ -105,7 +108,7 @@ def _evidence(gate: GateStatus, spec: Gate | None) -> str:
     found = f"{gate.name}: {units.value(gate.value, spec)}"
     if gate.baseline is not None:
         found += f" against {units.value(gate.baseline, spec)} of the baseline"
-    return f"{found}, limit {gate.limit}; {gate.samples} samples against {gate.baseline_samples}"
+    return f"{found}; {gate.limit}; {gate.samples} samples against {gate.baseline_samples}"
 
 
 def _next(seen: Snapshot) -> str:

@@ -102,7 +102,7 @@ def _progress(seen: Snapshot) -> tuple[float, str]:
     step = seen.rollout.status.step
     assert step is not None
     if step.role:
-        return 0.0, f"waits since {units.age(step.since, seen.now)}"
+        return 0.0, f"has waited {units.age(step.since, seen.now)}"
     done = 1.0 if step.hold_seconds <= 0 else min(1.0, step.held_seconds / step.hold_seconds)
     held, hold = format_duration(min(step.held_seconds, step.hold_seconds)), format_duration(step.hold_seconds)
     longer = format_duration(step.extended_seconds) if step.extended_seconds >= 1.0 else ""

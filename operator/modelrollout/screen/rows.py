@@ -1,4 +1,4 @@
-"""The pods, the past and the list of rollouts as rows."""
+"""The pods, what was adopted, the preflight and the list of rollouts as rows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from modelrollout.api.enums import CheckState, Role
-from modelrollout.api.meta import ANNOTATION_VERSION, LABEL_REVISION, LABEL_ROLE
-from modelrollout.api.objects import parse_time
-from modelrollout.api.status import PreflightCheck
+from modelrollout.api.meta import ANNOTATION_VERSION, EXTERNAL, LABEL_REVISION, LABEL_ROLE
+from modelrollout.api.objects import Rollout, parse_time
+from modelrollout.api.status import AdoptedRef, PreflightCheck
 from modelrollout.screen import units
 from modelrollout.screen.snapshot import Snapshot, was_judged
 
-__all__ = ["ListRow", "PodRow", "list_row", "pod_rows", "preflight_rows"]
+__all__ = ["ListRow", "PodRow", "adopted", "list_row", "pod_rows", "preflight_rows"]
 
 _HOLDING_FIRST: Final = (CheckState.FAILED, CheckState.WAITING, CheckState.UNKNOWN, CheckState.OK)
 _ORDER: Final = (Role.STABLE, Role.CANDIDATE, Role.RETIRED)
@@ -61,6 +61,34 @@ def pod_rows(seen: Snapshot) -> list[PodRow]:
     """Stable, candidate, retired; none when this person may not see Deployments."""
     rows = [_pod_row(body) for body in seen.deployments or ()]
     return sorted(rows, key=lambda row: (_ORDER.index(row.role), row.version))
+
+
+def adopted(seen: Snapshot) -> str:
+    """What was adopted and what becomes of its pods, in a sentence, as far as status knows: it has no labels of ours.
+    Empty when nothing was."""
+    known = seen.rollout.status.adopted
+    if known is None:
+        return ""
+    service = f"Service {known.service}"
+    workload = known.workload or service
+    behind = "" if workload in (service, f"Deployment {known.service}") else f" ({service})"
+    return f"{EXTERNAL} is {workload}{behind}: {_becomes_of(known, seen.rollout)}"
+
+
+def _becomes_of(known: AdoptedRef, rollout: Rollout) -> str:
+    status, adopt = rollout.status, rollout.spec.adopt
+    pods = "1 pod" if known.replicas == 1 else f"{known.replicas} pods"
+    if status.stable is not None and status.stable.revision == EXTERNAL:
+        return f"stable with {pods}, left as it is"
+    if status.candidate is not None and status.candidate.revision == EXTERNAL:
+        return f"on the way back, with {pods}"
+    if known.scaled_down:
+        return f"replaced and scaled to zero; an undo gives it {pods} again"
+    if known.kept_because:
+        return f"replaced; {known.kept_because}"
+    if adopt is None or adopt.deployment is None:
+        return "replaced; its pods are never scaled, because adopt.deployment is left out"
+    return f"replaced; keeps its pods for {rollout.spec.rollback.warm_for} (rollback.warmFor)"
 
 
 def _pod_row(body: dict[str, Any]) -> PodRow:

@@ -10,6 +10,7 @@ import yaml
 from modelrollout.api.enums import Action, Outcome, Reason
 from modelrollout.api.meta import GROUP, VERSION
 from modelrollout.api.objects import Rollout
+from modelrollout.api.status import ModelRolloutStatus
 
 __all__ = ["DOES", "Said", "command", "command_for_anybody", "manifest", "plain_command", "sensible"]
 
@@ -20,8 +21,8 @@ DOES: Final = {
     Action.RETRY: "Try a version again that was rolled back.",
     Action.PROMOTE: "End the current step now and go to the next one.",
     Action.UNDO: "Go back to the version that was stable before.",
-    Action.APPROVE: "Agree, in a role that this step asks for; with enough people the steps go on.",
-    Action.REJECT: "Refuse, in a role that a step asks for: all traffic goes back to the stable version, for good.",
+    Action.APPROVE: "Agree, in a role that this step asks for. With enough people the steps go on.",
+    Action.REJECT: "Refuse the version, in a role that a step asks for. All traffic goes back, for good.",
 }
 _DOES_IN_FULL: Final = "Skip every step that is left."
 _OVERRIDES: Final = " Passes over the freeze or the closed window, on record."
@@ -94,9 +95,15 @@ def sensible(rollout: Rollout) -> list[Said]:
     resting = status.candidate is None
     if resting and (status.failed is not None or status.pinned is not None):
         found.append(Said(Action.RETRY))
-    elif resting and sum(entry.outcome is Outcome.PROMOTED for entry in status.history) > 1:
+    elif resting and _has_a_past(status):
         found.append(Said(Action.UNDO))
     return found
+
+
+def _has_a_past(status: ModelRolloutStatus) -> bool:
+    """Whether something served before what is stable: an earlier version of ours, or what was adopted."""
+    promoted = sum(entry.outcome is Outcome.PROMOTED for entry in status.history)
+    return promoted > 1 or (status.adopted is not None and status.adopted.retired_at is not None)
 
 
 def _pausing(rollout: Rollout) -> list[Said]:

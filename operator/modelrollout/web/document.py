@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from modelrollout.api.gate import Gate
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import Mode
-from modelrollout.api.status import HistoryEntry, ModelRolloutStatus
+from modelrollout.api.status import HistoryEntry, ModelRolloutStatus, PreflightCheck
 from modelrollout.screen.gates import GateRow, gate_rows, remarks
 from modelrollout.screen.headline import headline
 from modelrollout.screen.ladder import ladder
-from modelrollout.screen.rows import ListRow, list_row, pod_rows
+from modelrollout.screen.rows import ListRow, adopted, list_row, pod_rows, preflight_rows
 from modelrollout.screen.snapshot import Snapshot
 from modelrollout.screen.verbs import Said, command, command_for_anybody, sensible
 from modelrollout.web.readings import Series
@@ -47,9 +48,11 @@ def shown(seen: Snapshot, series: Series | None) -> dict[str, Any]:
         "versions": _versions(status),
         "weight": {"asked": status.weight, "observed": status.observed_weight},
         "steps": [asdict(rung) for rung in ladder(seen)],
+        "preflight": [_check(one) for one in preflight_rows(seen)],
         "gates": _gates(seen),
         "remarks": [asdict(remark) for remark in remarks(rollout, seen.now)],
         "pods": None if seen.deployments is None else [asdict(row) for row in pod_rows(seen)],
+        "adopted": adopted(seen),
         "history": [_past(entry) for entry in status.history],
         "commands": [_command(seen, said) for said in sensible(rollout)],
         "readings": _readings(seen, series),
@@ -58,11 +61,16 @@ def shown(seen: Snapshot, series: Series | None) -> dict[str, Any]:
 
 def _versions(status: ModelRolloutStatus) -> dict[str, str | None]:
     tried = status.candidate or status.failed
+    stable = status.stable
     return {
-        "stable": status.stable.version if status.stable else None,
+        "stable": (EXTERNAL if stable.revision == EXTERNAL else stable.version) if stable else None,
         "candidate": status.candidate.version if status.candidate else None,
         "tried": tried.version if tried else None,
     }
+
+
+def _check(one: PreflightCheck) -> dict[str, str]:
+    return {"check": one.check, "state": str(one.state), "message": one.message}
 
 
 def _gates(seen: Snapshot) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ _SAMPLE: Final = Path(__file__).parents[3] / "manifests" / "samples" / "ranker.y
 _OLD, _NEW, _FIRST = "0f3c9a1be2d4", "77aa01c4ee90", "c0ffee001122"
 
 _STABLE: Final = {"revision": _OLD, "version": "41", "since": "2026-11-14T09:00:00Z"}
-_CANDIDATE: Final = {"revision": _NEW, "version": "42", "since": "2026-11-21T09:30:00Z"}
+_CANDIDATE: Final = {"revision": _NEW, "version": "42", "since": "2026-11-21T09:00:00Z"}
 _PAST: Final = [
     {
         "revision": _OLD, "version": "41", "outcome": "Promoted", "reason": "Promoted", "weight": 100,
@@ -66,24 +66,37 @@ def _gate(name: str, verdict: str, **numbers: Any) -> dict[str, Any]:
 def _gates(ctr: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         ctr,
-        _gate("p95", "Proven", value=0.143, baseline=0.139, samples=18210, baselineSamples=163904, limit="200ms",
+        _gate("p95", "Proven", value=0.143, baseline=0.139, samples=63210, baselineSamples=63164, limit="200ms",
               difference=-0.021, low=-0.028, high=-0.014, evidence=0.0, noiseKnown=True),
-        _gate("errors", "NoHarmSeen", value=0.0021, baseline=0.002, samples=18210, baselineSamples=163904,
-              limit="may rise to 0.40 % (0.20 % + 0.2pp)", difference=0.0001, low=-0.0008, high=0.0011,
+        _gate("errors", "NoHarmSeen", value=0.0021, baseline=0.002, samples=63210, baselineSamples=63164,
+              limit="may rise to 0.4 % (baseline + 0.2pp, 0.2 %)", difference=0.0001, low=-0.0008, high=0.0011,
               wouldHaveSeen=0.0014, evidence=0.21, noiseKnown=True),
     ]  # fmt: skip
 
 
-_CTR_EARLY: Final = _gate("ctr", "TooEarly", samples=60, baselineSamples=2210, limit="99% of baseline",
+_CTR_EARLY: Final = _gate("ctr", "TooEarly", samples=60, baselineSamples=62, limit="99% of baseline",
                           message="60 of 100 samples of the candidate", noiseKnown=True)  # fmt: skip
-_CTR_BAD: Final = _gate("ctr", "Breached", value=0.0241, baseline=0.03, samples=12310, baselineSamples=110790,
-                        limit="may fall to 2.97 % (99 % of 3.00 %)", difference=0.0056, low=0.0031, high=0.0081,
+_CTR_WELL: Final = _gate("ctr", "NoHarmSeen", value=0.0301, baseline=0.03, samples=62310, baselineSamples=62287,
+                         limit="may fall to 2.97 % (99% of baseline, 3 %)", difference=-0.0004, low=-0.0029,
+                         high=0.0021, evidence=0.0, wouldHaveSeen=0.0027, noiseKnown=True)  # fmt: skip
+_CTR_BAD: Final = _gate("ctr", "Breached", value=0.0241, baseline=0.03, samples=62310, baselineSamples=62287,
+                        limit="may fall to 2.97 % (99% of baseline, 3 %)", difference=0.0056, low=0.0031, high=0.0081,
                         evidence=1.0, noiseKnown=True,
-                        message="2.41 % against 3.00 % of the baseline; may fall to 2.97 %")  # fmt: skip
+                        message="2.41 % against 3 % of the baseline; may fall to 2.97 % (99% of baseline, 3 %)",
+                        )  # fmt: skip
 _STEP: Final = {
     "number": 2, "of": 3, "name": "weight-50", "weight": 50, "since": "2026-11-21T11:10:00Z",
     "servingSince": "2026-11-21T11:10:02Z", "heldSeconds": 2520, "holdSeconds": 3600,
 }  # fmt: skip
+_FIRST_STEP: Final = _STEP | {
+    "number": 1, "name": "weight-10", "weight": 10, "heldSeconds": 0, "holdSeconds": 7200,
+}  # fmt: skip
+_RESUME: Final = "type: kubectl modelrollout resume ranker -n recs (or abort)"
+_OVERRIDE: Final = "kubectl modelrollout promote ranker -n recs --override-freeze -m WHY"
+_IN_USE: Final = (
+    "the backend ranker of HTTPRoute shop serves users already (3 endpoints), and the first revision would replace it "
+    "without any step: take it over with spec.adopt: {service: ranker}"
+)
 _BOTH: Final = [deployment("candidate", _NEW, "42", 2, 2), deployment("stable", _OLD, "41", 4, 4)]
 _ONE: Final = [deployment("stable", _OLD, "41", 4, 4), deployment("retired", _FIRST, "40", 0, 0)]
 
@@ -91,34 +104,36 @@ _ONE: Final = [deployment("stable", _OLD, "41", 4, 4), deployment("retired", _FI
 def _progressing(**changes: Any) -> dict[str, Any]:
     status = {
         "phase": "Progressing", "reason": "Holding", "stable": _STABLE, "candidate": _CANDIDATE, "step": _STEP,
-        "message": "version 42 has 50 % of the traffic and holds", "next": "weight 100 % in 18m",
+        "message": "version 42 has 50 % of the traffic and holds", "next": "weight 100 % in 18m if the gates hold",
         "weight": 50, "observedWeight": 50, "peakWeight": 50, "gates": _gates(_CTR_EARLY), "history": _PAST,
     }  # fmt: skip
     return rollout(status | changes)
 
 
-def _observed(**changes: Any) -> dict[str, Any]:
-    body = _progressing(**changes)
-    body["spec"]["mode"] = "observe"
+def _specified(body: dict[str, Any], *, gate: Any = None, second_step: Any = None, **spec: Any) -> dict[str, Any]:
+    """With fields of its spec; with fields of its first gate; with one more step, after the first one."""
+    body["spec"] |= spec
+    body["spec"]["gates"][0] |= gate or {}
+    body["spec"]["steps"][1:1] = [second_step] if second_step else []
     return body
 
 
 _ENDED: Final = {
     "revision": _NEW, "version": "42", "outcome": "RolledBack", "reason": "GateBreached", "weight": 50,
-    "message": "ctr: 2.41 % against 3.00 % of the baseline", "startedAt": "2026-11-21T09:30:00Z",
+    "message": "ctr: 2.41 % against 3.00 % of the baseline", "startedAt": "2026-11-21T09:00:00Z",
     "endedAt": "2026-11-21T11:52:00Z",
 }  # fmt: skip
 _NOTED: Final = [
-    _gate("ctr", "NoHarmSeen", value=0.0293, baseline=0.03, samples=12310, baselineSamples=110790, evidence=0.62,
+    _gate("ctr", "NoHarmSeen", value=0.0293, baseline=0.03, samples=62310, baselineSamples=62287, evidence=0.62,
           limit="may fall to 2.97 % (99% of baseline, 3 %)", wouldHaveSeen=0.0031, leaning=True,
           message="2.93 % against 3 % of the baseline; may fall to 2.97 %; no harm seen, would have seen ≤ 2.66 %",
           unseen="ctr must see 95% of baseline, and would have seen ≤ 2.66 %",
           underpowered="this gate cannot see a drop of 5 % in 1h at 5 candidate requests/s; it can see a drop of 11 % "
           "(baseline 3 %)"),
-    _gate("p95", "Breached", value=0.212, baseline=0.209, samples=18210, baselineSamples=163904, evidence=1.0,
+    _gate("p95", "Breached", value=0.212, baseline=0.209, samples=63210, baselineSamples=63164, evidence=1.0,
           limit="may rise to 200 ms", shared=True, noiseKnown=True,
           message="212 ms against 209 ms of the baseline; may rise to 200 ms; judged at 250 ms (next bucket)"),
-    _gate("errors", "NoHarmSeen", value=0.0021, baseline=0.002, samples=18210, baselineSamples=163904, evidence=0.0,
+    _gate("errors", "NoHarmSeen", value=0.0021, baseline=0.002, samples=63210, baselineSamples=63164, evidence=0.0,
           limit="may rise to 0.4 % (baseline + 0.2pp, 0.2 %)", wouldHaveSeen=0.0014, message="0.21 % against 0.2 %",
           restartedBecause="edited: judged from the beginning of the step"),
 ]  # fmt: skip
@@ -154,7 +169,7 @@ STATES: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]] | None]]] = {
     ),
     "preflight": (
         _progressing(weight=0, observedWeight=0, peakWeight=0, gates=[], reason="PreflightFailed",
-                     step=_STEP | {"number": 1, "name": "weight-10", "weight": 10, "heldSeconds": 0},
+                     step=_FIRST_STEP,
                      message=f"no traffic yet: {_UNKNOWN_METRIC}",
                      next="correct it; or begin all the same, and type: kubectl modelrollout promote ranker -n recs",
                      preflight=_PREFLIGHT),
@@ -175,16 +190,73 @@ STATES: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]] | None]]] = {
     "paused": (
         _progressing(phase="Paused", reason="PausedByDecision", message="paused by alice: waiting for the fraud team",
                      paused={"reason": "PausedByDecision", "at": "2026-11-21T11:40:00Z"},
-                     next="type: kubectl modelrollout resume ranker"),
+                     next=_RESUME),
         _BOTH,
     ),
     "lowered": (
         _progressing(phase="Paused", reason="PausedByOutsideEdit", observedWeight=5,
-                     message="someone lowered the candidate's weight from 50 % to 5 % on the route",
-                     next="type: kubectl modelrollout resume ranker"),
+                     message="kubectl-edit lowered the candidate's weight from 50 % to 5 % on the route",
+                     next=_RESUME),
         _BOTH,
     ),
-    "breached": (_progressing(gates=_gates(_CTR_BAD), message="version 42 has 50 % of the traffic"), _BOTH),
+    "breached": (_specified(_progressing(gates=_gates(_CTR_BAD)), gate={"onBreach": "warn"}), _BOTH),
+    "contested": (
+        _progressing(
+            phase="Stalled", reason="RouteContested", weight=50, observedWeight=0,
+            message="argocd-controller has written over the weights of the HTTPRoute 3 times within 5m, last at "
+            "11:59:40 UTC; weight only goes down until that ends",
+            next="keep that writer from the route's weights, then type: kubectl modelrollout resume ranker -n recs",
+            contest={"by": "argocd-controller", "generation": 9, "since": "2026-11-21T11:59:40Z",
+                     "overwrittenAt": ["2026-11-21T11:59:40Z", "2026-11-21T11:58:10Z", "2026-11-21T11:57:00Z"]},
+        ),
+        _BOTH,
+    ),
+    "awaiting": (
+        _specified(
+            _progressing(
+                phase="AwaitingApproval", reason="AwaitingApproval", gates=_gates(_CTR_WELL),
+                weight=10, observedWeight=10, peakWeight=10,
+                step=_STEP | {"number": 2, "of": 4, "name": "approval-risk", "role": "risk", "weight": 10,
+                              "heldSeconds": 0, "holdSeconds": 0},
+                message="step approval-risk waits for 1 more with the role risk; bob approved",
+                next='type: kubectl modelrollout approve ranker -n recs --role risk -m "why" (or reject)',
+            ),
+            second_step={"approval": {"role": "risk", "count": 2}},
+        ),
+        _BOTH,
+    ),
+    "outside-window": (
+        _specified(
+            _progressing(
+                reason="OutsideWindow", gates=_gates(_CTR_WELL), step=_STEP | {"heldSeconds": 3600},
+                message="waits for the window Mon–Fri 09:00–17:00 Europe/Berlin, opens Mon 2026-11-23 09:00",
+                next=f"goes on then; or type: {_OVERRIDE}",
+            ),
+            advanceOnly={"days": ["Mon", "Tue", "Wed", "Thu", "Fri"], "hours": "09:00-17:00",
+                         "timeZone": "Europe/Berlin"},
+        ),
+        _BOTH,
+    ),
+    "frozen": (
+        _progressing(
+            reason="Frozen",
+            message="steps up are frozen: RolloutFreeze line by kim, until 2026-11-22 08:00 UTC: storage outage",
+            next=f"goes on when it is over; lift it: kubectl delete mrf line; or over it: {_OVERRIDE}",
+        ),
+        _BOTH,
+    ),
+    "adopted": (
+        _specified(
+            _progressing(
+                stable={"revision": "external", "version": "1.8"}, history=[], weight=10, observedWeight=10,
+                peakWeight=10, step=_FIRST_STEP | {"heldSeconds": 3600},
+                message="version 42 has 10 % of the traffic and holds", next="weight 50 % in 1h if the gates hold",
+                adopted={"service": "ranker", "workload": "Deployment ranker", "replicas": 3},
+            ),
+            adopt={"service": "ranker", "deployment": "ranker"},
+        ),
+        [deployment("candidate", _NEW, "42", 2, 2)],
+    ),
     "noted": (
         _progressing(
             reason="TooEarly", gates=_NOTED,
@@ -205,10 +277,13 @@ STATES: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]] | None]]] = {
         _BOTH,
     ),
     "observing": (
-        _observed(
-            gates=_gates(_CTR_BAD),
-            observed="would have rolled back at 11:52:00 UTC (GateBreached): ctr: 2.41 % against 3.00 % of the "
-            "baseline; may fall to 2.97 %; 12310 samples against 110790",
+        _specified(
+            _progressing(
+                gates=_gates(_CTR_BAD),
+                observed="would have rolled back at 11:52:00 UTC (GateBreached): ctr: 2.41 % against 3.00 % of the "
+                "baseline; may fall to 2.97 %; 62310 samples against 62287",
+            ),
+            mode="observe",
         ),
         _BOTH,
     ),
@@ -216,8 +291,8 @@ STATES: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]] | None]]] = {
         _progressing(phase="RolledBack", reason="RolledBack", candidate=None, step=None, weight=0, observedWeight=None,
                      gates=_gates(_CTR_BAD), failed=_FAILED, history=[_ENDED, *_PAST],
                      message="version 42 was rolled back (GateBreached): ctr: 2.41 % against 3.00 % of the baseline; "
-                     "may fall to 2.97 %; 12310 samples against 110790",
-                     next="name another version in spec, or type: kubectl modelrollout retry ranker"),
+                     "may fall to 2.97 %; 62310 samples against 62287",
+                     next="name another version in spec, or type: kubectl modelrollout retry ranker -n recs"),
         _ONE,
     ),
     "rolling-back": (
@@ -227,10 +302,10 @@ STATES: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]] | None]]] = {
         _BOTH,
     ),
     "stalled": (
-        _progressing(phase="Stalled", reason="RouteInUse", candidate=None, step=None, weight=0, observedWeight=None,
-                     gates=[], message="the rule already has backends with endpoints: shop",
-                     next="remove them from the rule"),
-        _ONE,
+        _progressing(phase="Stalled", reason="RouteInUse", stable=None, candidate=None, step=None, weight=0,
+                     observedWeight=None, gates=[], history=[], message=_IN_USE,
+                     next="take over what serves with spec.adopt, or choose a route that nothing serves yet"),
+        [],
     ),
     "stable": (
         rollout({"phase": "Stable", "reason": "Promoted", "stable": _CANDIDATE,

@@ -38,6 +38,13 @@ def test_status_prints_the_screen(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert capsys.readouterr().out.startswith("Now   version 41 serves 50 % of users")
 
 
+def test_the_list_of_commands_is_told_in_whole_sentences(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, FakeCluster(_PROGRESSING), "--help") == 0
+    assert "..." not in capsys.readouterr().out.split("Commands:")[1], "a first sentence fits on a line"
+
+
 @pytest.mark.parametrize(("output", "parse"), [("json", json.loads), ("yaml", yaml.safe_load)])
 def test_status_gives_the_object_to_machines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], output: str, parse: Any

@@ -28,7 +28,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster, *words: str) -> 
 def test_status_alone_tells_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     cluster = FakeCluster(_ROLLED_BACK)
     assert _run(monkeypatch, cluster, "mro/ranker", "-n", "ads") == 0
-    assert "was rolled back after 2h22m" in capsys.readouterr().out
+    assert "was rolled back after 2h52m" in capsys.readouterr().out
     assert cluster.asked == [Connection(None, None, "ads")]
 
 

@@ -67,7 +67,7 @@ def test_history_shows_rollouts_and_what_people_said() -> None:
     }
     text = draw(tables.history(seen("rolled-back"), [decision]), width=140)
     assert "8m ago" in text
-    assert "2h22m" in text
+    assert "2h52m" in text
     assert "RolledBack  50 %" in text
     assert "20m ago  pause   alice   Applied  waiting  version 42 stays at 50 %" in text
     assert "no rollout has ended yet" in draw(tables.history(seen("empty"), []))
@@ -108,8 +108,19 @@ def test_unknown_noise_is_said_once_for_all_gates() -> None:
     assert "no history" not in draw(screen(seen("progressing")))
 
 
+def test_a_breach_that_only_warns_is_said_to_hold_nothing() -> None:
+    assert "ctr: onBreach is warn, so nothing is held or rolled back for it" in draw(screen(seen("breached")))
+    assert "onBreach" not in draw(screen(seen("rolled-back")))
+
+
+def test_detail_3_what_was_adopted_stands_below_the_pods() -> None:
+    text = draw(screen(seen("adopted")))
+    assert text.index("PODS") < text.index("ADOPTED  external is Deployment ranker: stable with 3 pods, left as it is")
+    assert "ADOPTED" not in draw(screen(seen("progressing")))
+
+
 def test_observe_mode_is_said_in_the_title_and_what_it_would_have_done_below() -> None:
     text = draw(screen(seen("observing")))
     assert "(observe mode: no verdict acts)" in text
     assert "observe mode: would have rolled back at 11:52:00 UTC" in text
-    assert one_line(seen("observing")).endswith("12310 samples against 110790")
+    assert one_line(seen("observing")).endswith("62310 samples against 62287")

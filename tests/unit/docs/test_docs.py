@@ -46,6 +46,30 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
+def _anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub calls them in links."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_into_a_page_find_their_heading(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    assert not [(file, to) for file, to in links if to not in _anchors(page.parent / file if file else page)]
+
+
+def test_detail_41_the_runbook_knows_every_reason_that_waits_for_somebody() -> None:
+    """Those that go on by themselves, and those that are only events, need nothing to be typed."""
+    by_themselves = {
+        *(Reason.FIRST_REVISION, Reason.NEW_REVISION, Reason.STARTING_PODS, Reason.HOLDING, Reason.WARMING_UP),
+        *(Reason.STEP_DONE, Reason.NOT_WANTED, Reason.RAISING_WEIGHT, Reason.NO_BASELINE, Reason.PROMOTED),
+        *(Reason.REVERTED_TO_STABLE, Reason.SUPERSEDED, Reason.METRICS_BACK, Reason.GATES_PASSING, Reason.SERVING),
+        *(Reason.DECISION_APPLIED, Reason.DECISION_REFUSED, Reason.DECISION_EXPIRED, Reason.DELETED),
+    }
+    table = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").split("## By reason")[1].split("\n#")[0]
+    assert {str(reason) for reason in set(Reason) - by_themselves} <= set(re.findall(r"`(\w+)`", table))
+
+
 def test_every_reason_in_the_runbook_exists() -> None:
     """The table "By reason" names reasons of the code."""
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

@@ -55,14 +55,14 @@ def _replayed(share: float) -> tuple[Story, list[str]]:
 
 def test_a_release_that_ended_is_explained_by_its_end() -> None:
     text = explain.text(_story("rolled-back"))
-    assert "recs/ranker: version 42 (77aa01c4) was rolled back after 2h22m, having had 50 % of the traffic" in text
+    assert "recs/ranker: version 42 (77aa01c4) was rolled back after 2h52m, having had 50 % of the traffic" in text
     assert "why   ctr: 2.41 % against 3.00 % of the baseline" in text
     assert "give --prometheus URL" in text
 
 
 def test_a_release_that_goes_on_says_what_comes_next() -> None:
     text = explain.text(_story("progressing"))
-    assert "version 42 (77aa01c4) is Progressing, begun 2026-11-21 09:30:00 UTC, at 50 % of the traffic" in text
+    assert "version 42 (77aa01c4) is Progressing, begun 2026-11-21 09:00:00 UTC, at 50 % of the traffic" in text
     assert "next  weight 100 % in 18m" in text
     assert "60 of 100 samples of the candidate" in text
 

@@ -20,16 +20,16 @@ def test_detail_41_every_state_has_three_lines(state: str) -> None:
 def test_detail_41_both_versions_are_said_to_serve_so_well() -> None:
     assert headline(seen("breached")).now == (
         "version 41 serves 50 % of users (ctr 3.00 %, p95 139 ms, errors 0.20 %), "
-        "version 42 50 % (ctr 2.41 %, p95 143 ms, errors 0.21 %)"
+        "version 42 serves 50 % (ctr 2.41 %, p95 143 ms, errors 0.21 %)"
     )
-    assert headline(seen("blind")).now == "version 41 serves 50 % of users, version 42 50 %", (
+    assert headline(seen("blind")).now == "version 41 serves 50 % of users, version 42 serves 50 %", (
         "nothing is known while blind"
     )
 
 
 def test_detail_41_a_breach_is_shown_with_value_baseline_limit_and_samples() -> None:
     _, happened, _ = headline(seen("breached"))
-    for fact in ("ctr: 2.41 %", "3.00 % of the baseline", "2.97 %", "12310 samples against 110790"):
+    for fact in ("ctr: 2.41 %", "3.00 % of the baseline", "2.97 %", "62310 samples against 62287"):
         assert fact in happened
 
 
@@ -46,13 +46,17 @@ def test_without_an_operator_the_screen_says_so_and_where_to_look() -> None:
 
 
 def test_observed_and_asked_weight_are_told_apart() -> None:
-    assert "version 42 5 % (asked: 50 %; p95" in headline(seen("lowered")).now
+    assert "version 42 serves 5 % (asked: 50 %; p95" in headline(seen("lowered")).now
     assert "the gateway has not confirmed" in headline(seen("unconfirmed"))[0]
     assert "asked" not in headline(seen("progressing"))[0]
 
 
 def test_a_breach_that_both_revisions_share_is_not_told_as_the_candidates() -> None:
     assert "p95" not in headline(seen("noted"))[1]
+
+
+def test_detail_41_in_a_route_that_serves_already_no_version_of_ours_is_said_to_serve() -> None:
+    assert headline(seen("stalled")).now.startswith("what the route leads to already serves all users")
 
 
 def test_detail_3_what_was_adopted_is_called_by_what_people_know() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modelrollout.api.enums import Action
+from modelrollout.api.enums import Action, Phase
 from modelrollout.api.objects import Rollout
 from modelrollout.screen.verbs import Said, command, command_for_anybody, manifest, sensible
-from tests.support.world import World
+from tests.support.world import World, spec
 from tests.unit.cli.states import STATES
 from tests.unit.engine.test_humans import _STATES as SITUATIONS
 
@@ -60,6 +60,17 @@ def test_something_is_offered_wherever_something_can_be_done() -> None:
     assert all(verbs[0] == Action.ABORT for name, verbs in offered.items() if name.startswith("stepping"))
     assert offered["stepping, paused"][1] is Action.RESUME
     assert Action.RESUME not in offered["stepping, paused in spec"]
+
+
+def test_detail_3_what_was_adopted_is_offered_as_the_way_back_and_is_one() -> None:
+    world = World(spec(adopt={"service": "old", "deployment": "old"}))
+    world.serve_without_us()
+    world.run_until(lambda: world.status.phase is Phase.STABLE)
+    (said,) = sensible(as_read(world))
+    assert said.action is Action.UNDO
+    uid = world.say(said.action)
+    world.run(0.5)
+    assert world.answers[uid].state == "Applied"
 
 
 @pytest.mark.parametrize("said", [Said(Action.ABORT), Said(Action.APPROVE, "why", role="risk")])

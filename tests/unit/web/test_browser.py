@@ -109,6 +109,30 @@ async def test_what_people_wrote_stays_text(look: Look, state: str) -> None:
     assert look.troubles == []
 
 
+async def test_detail_3_what_was_looked_at_before_the_first_traffic_and_what_was_adopted_are_shown(look: Look) -> None:
+    text = await look.at("recs/preflight")
+    assert text.index("gate errors") < text.index("noise") < text.index("capacity"), "what holds comes first"
+    assert "BEFORE THE FIRST TRAFFIC" in text
+    assert "BEFORE THE FIRST TRAFFIC" not in await look.at("recs/progressing")
+    assert "Adopted: external is Deployment ranker" in await look.at("recs/adopted")
+    empty = look.page.locator(".column > .block:empty")
+    assert await empty.count() > 0
+    boxes = [await one.bounding_box() for one in await empty.all()]
+    assert boxes == [None] * len(boxes), "what is not said takes no room"
+
+
+async def test_detail_41_each_command_of_the_next_line_stands_by_itself(look: Look) -> None:
+    await look.at("recs/frozen")
+    assert await look.page.locator(".lines code").all_inner_texts() == [
+        "kubectl delete mrf line",
+        "kubectl modelrollout promote frozen -n recs --override-freeze -m WHY",
+    ]
+    await look.at("recs/awaiting")
+    assert await look.page.locator(".lines code").all_inner_texts() == [
+        'kubectl modelrollout approve awaiting -n recs --role risk -m "why"'
+    ]
+
+
 async def test_what_cannot_be_shown_is_said_with_a_way_on(look: Look) -> None:
     text = await look.at("recs/no-such")
     assert "there is no ModelRollout no-such in namespace recs" in text

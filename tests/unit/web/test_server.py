@@ -15,7 +15,7 @@ from modelrollout.web.access import Access
 from modelrollout.web.readings import Readings
 from modelrollout.web.server import HEADERS, WebPage
 from modelrollout.web.settings import WebSettings
-from tests.unit.cli.states import NOW
+from tests.unit.cli.states import NOW, STATES
 from tests.unit.web.cluster import Clock, Known, Reviews
 from tests.unit.web.test_readings import ROLLOUT, look
 
@@ -49,7 +49,7 @@ async def test_detail_41_the_page_begins_with_the_three_lines(page: Page) -> Non
     found = await (await page.get(_ONE, "alice")).json()
     assert found["lines"]["now"].startswith("version 41 serves 50 % of users (ctr 3.00 %")
     assert "ctr: 2.41 % against 3.00 % of the baseline" in found["lines"]["why"]
-    assert found["lines"]["next"] == "weight 100 % in 18m"
+    assert found["lines"]["next"] == "weight 100 % in 18m if the gates hold"
     assert [step["state"] for step in found["steps"]] == ["done", "current", "toCome"]
 
 
@@ -81,6 +81,22 @@ async def test_everybody_sees_what_the_cluster_lets_them_see(page: Page) -> None
 async def test_pods_are_shown_to_who_may_list_deployments(page: Page) -> None:
     assert (await (await page.get(_ONE, "alice")).json())["pods"] is None
     assert len((await (await page.get(_ONE, "root")).json())["pods"]) == 2
+
+
+async def test_the_preflight_is_told_with_what_holds_first(page: Page) -> None:
+    page.known.bodies["recs", "ranker"] = STATES["preflight"][0]
+    found = (await (await page.get(_ONE, "alice")).json())["preflight"]
+    assert found[0]["check"] == "gate errors"
+    assert found[0]["state"] == "Failed"
+    assert "knows no metric ranker_request_total" in found[0]["message"]
+    assert (await (await page.get("/api/v1/rollouts/ads/banner", "bob")).json())["preflight"] == []
+
+
+async def test_what_was_adopted_is_called_external_and_not_by_a_version(page: Page) -> None:
+    page.known.bodies["recs", "ranker"] = STATES["adopted"][0]
+    found = await (await page.get(_ONE, "alice")).json()
+    assert found["adopted"] == "external is Deployment ranker: stable with 3 pods, left as it is"
+    assert found["versions"]["stable"] == "external"
 
 
 @pytest.mark.parametrize("path", [_LIST, _ONE])
@@ -160,7 +176,7 @@ async def test_the_charts_have_their_points(page: Page) -> None:
     page.clock.now += 1.0
     found = (await (await page.get(_ONE, "alice")).json())["readings"]
     assert found["gates"]["ctr"]["value"] == [0.0241] * 3
-    assert found["trialSince"] == "2026-11-21T09:30:00Z"
+    assert found["trialSince"] == "2026-11-21T09:00:00Z"
 
 
 async def test_an_object_of_another_version_is_said_not_to_be_readable(page: Page) -> None:

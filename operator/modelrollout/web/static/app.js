@@ -17,6 +17,7 @@ const VERDICTS = {
   TooEarly: ["", "…", "not enough samples yet"],
   Blind: ["warn", "?", "there are no data"],
 };
+const CHECKS = { Ok: ["good", "✓"], Waiting: ["busy", "…"], Failed: ["bad", "✕"], Unknown: ["warn", "?"] };
 const RUNGS = { done: ["✓", "done"], current: ["▸", "now"], ended: ["✕", "ended here"], toCome: ["○", "to come"] };
 
 const main = document.getElementById("main");
@@ -225,13 +226,13 @@ function showOne(namespace, name) {
   show(`${namespace}/${name}`, `${namespace} / ${name}`);
   main.replaceChildren(el("p", { class: "faint" }, "Asking the operator …"));
   let places = null, latest = null;
-  const names = ["head", "lines", "weight", "steps", "pods", "history", "remarks", "gates", "commands"];
+  const names = ["head", "lines", "weight", "preflight", "steps", "pods", "history", "remarks", "gates", "commands"];
   const build = () => {
     places = Object.fromEntries(names.map((one) => [one, el("div", { class: one === "remarks" ? "" : "block" })]));
     places.lines.setAttribute("aria-live", "polite");
-    const { head, lines, weight, steps, pods, history, remarks, gates, commands } = places;
+    const { head, lines, weight, preflight, steps, pods, history, remarks, gates, commands } = places;
     main.replaceChildren(head, lines, el("div", { class: "columns" },
-      el("div", { class: "column" }, weight, steps, commands, pods, history), el("div", { class: "column" }, el("div", {}, remarks, gates))));
+      el("div", { class: "column" }, weight, preflight, steps, commands, pods, history), el("div", { class: "column" }, el("div", {}, remarks, gates))));
     new ResizeObserver(() => latest && charts(places, latest)).observe(gates);
   };
   follow(`/api/v1/rollouts/${namespace}/${name}`, (data) => {
@@ -240,9 +241,10 @@ function showOne(namespace, name) {
     document.title = `${SIGNS[mood(data)]} ${data.phase ?? "?"} · ${namespace}/${name}`;
     section(places.head, "head", [data.namespace, data.name, data.phase, data.reason, data.observing], () => head(data));
     section(places.lines, "lines", [mood(data), data.lines], () => lines(data));
+    section(places.preflight, "preflight", data.preflight, preflight);
     section(places.steps, "steps", data.steps, ladder);
     section(places.remarks, "remarks", data.remarks, remarks);
-    section(places.pods, "pods", data.pods, pods);
+    section(places.pods, "pods", [data.pods, data.adopted], () => pods(data.pods, data.adopted));
     section(places.history, "history", [data.history, Math.floor(now() / 60000)], () => history(data.history));
     section(places.commands, "commands", data.commands, commands);
     charts(places, data);
@@ -273,8 +275,7 @@ function lines(data) {
 
 /** What is to be typed looks like it. */
 function typed(text) {
-  const at = text.indexOf("kubectl ");
-  return at < 0 ? text : [text.slice(0, at), el("code", {}, text.slice(at))];
+  return text.split(/(kubectl [^;(]*[^;( ])/).map((part) => (part.startsWith("kubectl ") ? el("code", {}, part) : part));
 }
 
 function weight(data, width) {
@@ -368,11 +369,23 @@ function evidence(one) {
     meter(one.evidence, `evidence of harm: ${percent} percent of what acting takes`, kind));
 }
 
-function pods(rows) {
-  if (rows === null) return el("section", { class: "card" }, el("h2", {}, "Pods"), el("p", { class: "faint" }, "Not shown: you may not list Deployments in this namespace."));
-  if (rows.length === 0) return [];
-  return el("section", { class: "card" }, el("h2", {}, "Pods"), table(["Role", "Version", "Revision", "Ready"],
-    rows.map((row) => [row.role, row.version, el("code", {}, row.revision), `${row.ready} of ${row.desired}`])));
+function pods(rows, adopted) {
+  if (rows?.length === 0 && !adopted) return [];
+  const own = rows === null ? el("p", { class: "faint" }, "Not shown: you may not list Deployments in this namespace.")
+    : rows.length === 0 ? null
+      : table(["Role", "Version", "Revision", "Ready"], rows.map((row) => [row.role, row.version, el("code", {}, row.revision), `${row.ready} of ${row.desired}`]));
+  return el("section", { class: "card" }, el("h2", {}, "Pods"), own, adopted ? el("p", {}, `Adopted: ${adopted}.`) : null);
+}
+
+/** While the candidate waits at weight 0: what was looked at before any user meets it. */
+function preflight(checks) {
+  if (checks.length === 0) return [];
+  const check = (one) => {
+    const [kind, sign] = CHECKS[one.state] ?? ["", "?"];
+    return el("li", {}, el("span", { class: `phase ${kind}` }, el("span", { "aria-hidden": "true" }, sign), one.state),
+      el("span", {}, el("b", {}, one.check), ` ${one.message}`));
+  };
+  return el("section", { class: "card" }, el("h2", {}, "Before the first traffic"), el("ul", { class: "checks" }, checks.map(check)));
 }
 
 function table(heads, rows) {
