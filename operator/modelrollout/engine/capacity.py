@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from modelrollout.api.enums import Phase, Reason, Role
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import Scaling
@@ -10,6 +12,8 @@ from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Create, Delete, RevisionView, Scale, SetRole
 
 __all__ = ["size"]
+
+_LOOK_AGAIN_SECONDS: Final = 10.0
 
 
 def size(d: Draft) -> None:
@@ -24,7 +28,12 @@ def size(d: Draft) -> None:
 
 
 def _size_stable(d: Draft) -> None:
-    if not d.stable or d.stable == EXTERNAL:
+    if not d.stable:
+        return
+    if d.stable == EXTERNAL:
+        if d.view(EXTERNAL) is None and d.input.adopted is not None:
+            _say_missing(d, d.input.adopted.problem, "goes on by itself when that is mended")
+            d.wake_in(_LOOK_AGAIN_SECONDS)  # nobody watches it
         return
     replicas = d.input.spec.workload.replicas
     if d.candidate:
@@ -37,9 +46,15 @@ def _size_stable(d: Draft) -> None:
         d.then.append(Create(d.stable, Role.STABLE, replicas))
         return
     message = f"the objects of the stable revision {d.stable} are gone, and only spec can make them again"
-    d.say(
-        Phase.STALLED, Reason.STABLE_MISSING, message, "name the stable version in spec, or the one that should serve"
-    )
+    _say_missing(d, message, "name the stable version in spec, or the one that should serve")
+
+
+def _say_missing(d: Draft, message: str, remedy: str) -> None:
+    """Users are sent to nobody. What moves traffic by now, a rollback or a promotion, is brought to its end."""
+    phase = d.status.phase if d.status.phase in (Phase.PROMOTING, Phase.ROLLING_BACK) else Phase.STALLED
+    if phase is Phase.STALLED and d.status.weight > 0:
+        remedy += f"; or, if the candidate should serve everybody, type: {d.command('promote')} --full"
+    d.say(phase, Reason.STABLE_MISSING, message, remedy)
 
 
 def _size_candidate(d: Draft) -> None:

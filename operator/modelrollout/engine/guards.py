@@ -13,7 +13,7 @@ from modelrollout.engine import rollback
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import begun_anew, one_bad_pod, split_is_off
 from modelrollout.engine.model import ReplacePod, RevisionView
-from modelrollout.engine.observing import observes, would_hold, would_roll_back
+from modelrollout.engine.observing import observes, would_hold, would_replace, would_roll_back
 from modelrollout.engine.raising import relative_gates
 
 __all__ = ["broken_pods", "gate_breached", "guard"]
@@ -85,10 +85,10 @@ def gate_breached(d: Draft) -> bool:
     acting = [gate for gate, said in breached if said.on_breach is OnBreach.ROLLBACK]
     if not acting:
         return False
-    if _one_pod_is_replaced(d, acting[0]):
-        d.wake_in(d.interval)
-        return True
     worst = acting[0]
+    pod = _one_pod_alone(d, worst)
+    if pod:
+        return _replace(d, worst, pod)
     message = f"{worst.name}: {worst.message}; {worst.samples} samples against {worst.baseline_samples}"
     return _act(d, Reason.GATE_BREACHED, message)
 
@@ -118,21 +118,28 @@ def _act(d: Draft, reason: Reason, message: str) -> bool:
     return True
 
 
-def _one_pod_is_replaced(d: Draft, breached: GateStatus) -> bool:
-    """A breach that one pod alone carries replaces that pod, once, and the gates begin anew without it."""
+def _one_pod_alone(d: Draft, breached: GateStatus) -> str:
+    """The pod that alone carries a breach; empty when it is the model, or when a pod was replaced already."""
     gate = next(one for one in d.input.spec.gates if one.name == breached.name)
-    if d.status.replaced_pod or gate.kind not in ("ratio", "latency") or observes(d):
-        return False
+    if d.status.replaced_pod or gate.kind not in ("ratio", "latency"):
+        return ""
     if d.candidate == EXTERNAL:  # its pods are not ours to delete
+        return ""
+    return one_bad_pod(gate, breached, d.input.spec)
+
+
+def _replace(d: Draft, breached: GateStatus, pod: str) -> bool:
+    """Replace the pod, once, and the gates begin anew without it; then it is done. In observe mode it is only said."""
+    alone = f"{pod} alone is bad ({breached.pods[pod]} of {breached.name})"
+    if observes(d):
+        would_replace(d, alone)
         return False
-    pod = one_bad_pod(gate, breached, d.input.spec)
-    if not pod:
-        return False
-    message = f"{pod} alone is bad ({breached.pods[pod]} of {breached.name}); it is replaced before that counts"
+    message = f"{alone}; it is replaced before that counts"
     step = d.status.step
     anew = step.model_copy(update={"serving_since": None}) if step is not None else None
     d.set(replaced_pod=pod, spans=[], step=anew, gates=begun_anew(d, message))
     d.first.append(ReplacePod(d.candidate, pod))
     d.event(Reason.ONE_POD_BAD, message, warning=True)
     d.say(Phase.PROGRESSING, Reason.ONE_POD_BAD, message, "the hold goes on when another pod is ready and warm")
+    d.wake_in(d.interval)
     return True

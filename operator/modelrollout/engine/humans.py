@@ -129,7 +129,7 @@ def _promote(d: Draft, human: Human) -> str:
     step = d.status.step
     if step is None or step.number == 0:
         raise _RefusedError("its pods are starting and no step is being held yet")
-    if step.role:
+    if approvals.wanted(d):
         raise _RefusedError(f"step {step.name} is for role {step.role} to decide; {approvals.what_to_type(d)}")
     ahead = [one.title for one in d.input.spec.steps[step.number :] if one.approval]
     if human.full and ahead:

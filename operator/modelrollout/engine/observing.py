@@ -12,10 +12,11 @@ from modelrollout.api.enums import Reason
 from modelrollout.api.rollout import Mode
 from modelrollout.engine.draft import Draft
 
-__all__ = ["observes", "would_hold", "would_roll_back"]
+__all__ = ["observes", "would_hold", "would_replace", "would_roll_back"]
 
 _ROLLED_BACK: Final = "would have rolled back"
 _HELD: Final = "would have held"
+_REPLACED: Final = "would have replaced a pod"
 
 
 def observes(d: Draft) -> bool:
@@ -27,6 +28,12 @@ def would_roll_back(d: Draft, reason: Reason, message: str) -> None:
     """Say it, once in a rollout; it takes the place of a step that would have been held."""
     if not d.status.observed.startswith(_ROLLED_BACK):
         _say(d, Reason.WOULD_ROLL_BACK, f"{_ROLLED_BACK} at {d.now:%H:%M:%S} UTC ({reason}): {message}")
+
+
+def would_replace(d: Draft, message: str) -> None:
+    """Say, once in a rollout, that one pod would have been replaced before its breach counted."""
+    if not d.status.observed.startswith((_ROLLED_BACK, _REPLACED)):
+        _say(d, Reason.ONE_POD_BAD, f"{_REPLACED} at {d.now:%H:%M:%S} UTC: {message}")
 
 
 def would_hold(d: Draft, reason: Reason, message: str) -> None:

@@ -94,7 +94,7 @@ def _wake_when_it_may_go_up(d: Draft) -> None:
     freeze, window = d.input.freeze, d.input.spec.advance_only
     if freeze is not None and freeze.until is not None:
         d.wake_in((freeze.until - d.now).total_seconds())
-    if window is not None and not windows.is_open(window, d.now):
+    if window is not None and not windows.unknown_zone(window) and not windows.is_open(window, d.now):
         d.wake_in((windows.next_opening(window, d.now) - d.now).total_seconds())
 
 

@@ -132,7 +132,8 @@ def held_back(d: Draft, why: str) -> tuple[Phase, Reason, str, str]:
     paused, freeze = d.status.paused, d.input.freeze
     if freeze is not None:
         ends = "goes on when it is over" if freeze.until else "goes on when it is lifted"
-        return Phase.PROGRESSING, Reason.FROZEN, closed(d), f"{ends}; {_how_to_end(d, freeze)}"
+        too = f"; it is paused too: {_how_to_resume(d, paused)}" if paused is not None else ""
+        return Phase.PROGRESSING, Reason.FROZEN, closed(d), f"{ends}; {_how_to_end(d, freeze)}{too}"
     if paused is not None:
         return Phase.PAUSED, paused.reason, paused.message, _how_to_resume(d, paused)
     if d.status.blind is not None:

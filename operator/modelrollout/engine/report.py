@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from modelrollout.api.enums import ConditionType, Phase, Reason, Verdict
 from modelrollout.api.status import Condition, GateStatus, ModelRolloutStatus
+from modelrollout.engine import approvals
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import RouteState
 from modelrollout.engine.observing import observes
@@ -176,9 +177,10 @@ def _metrics_available(d: Draft) -> Condition:
 
 
 def _awaiting_approval(d: Draft) -> Condition:
+    """True as long as people must speak, also while the phase tells of something else that stands in the way."""
     step = d.status.step
-    if d.status.phase is Phase.AWAITING_APPROVAL or (d.status.phase is Phase.PAUSED and step is not None and step.role):
-        message = f"step {step.name} waits for people with the role {step.role}" if step is not None else ""
+    if d.candidate and step is not None and not d.status.phase.is_leaving and approvals.wanted(d):
+        message = f"step {step.name} waits for people with the role {step.role}"
         return _condition(d, ConditionType.AWAITING_APPROVAL, "True", Reason.AWAITING_APPROVAL, message)
     return _condition(d, ConditionType.AWAITING_APPROVAL, "False", Reason.NOT_WANTED, "no approval is waited for")
 

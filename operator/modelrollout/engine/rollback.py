@@ -132,7 +132,10 @@ def _drained(d: Draft) -> bool:
         d.wake_in(d.interval)
         return False
     if not d.input.spec.gates:
-        return True
+        accepted = d.input.route.state not in (RouteState.PENDING, RouteState.REJECTED)
+        if not accepted:
+            d.wake_in(d.interval)
+        return accepted or waited >= d.seconds(d.input.spec.evaluation.blind_timeout)
     requests = requests_seen(d.input.measurement, d.status.draining_since)
     if requests is None:
         d.wake_in(d.interval)

@@ -13,6 +13,7 @@ from typing import Final
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import AdvanceOn, Gate, OnBreach, OnUndecided
 from modelrollout.api.grammar import format_duration
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import Approval, OnBlind, Step
 from modelrollout.api.status import GateStatus, Pause, StepStatus
 from modelrollout.engine import approvals, contest, preflight, rollback, windows
@@ -100,6 +101,7 @@ def hold_step(d: Draft) -> None:
     if d.status.weight < step.weight and not _raise_to(d, step.weight):
         if d.status.weight > 0:
             note_serving(d)  # lowered from outside: what it has left goes on being judged
+            _retreat_if_asked(d)
         return
     in_effect = note_serving(d)
     step = d.status.step
@@ -111,10 +113,10 @@ def hold_step(d: Draft) -> None:
     waiting = _why_not_counting(d, in_effect)
     wanted = approvals.wanted(d)
     _credit(d, counting=not waiting and not wanted)
-    if step.skipped:
-        _next_step(d)
-    elif wanted:
+    if wanted:
         _await(d, wanted)
+    elif step.skipped:
+        _next_step(d)
     else:
         _hold(d, waiting)
 
@@ -376,7 +378,7 @@ def _retreat_if_asked(d: Draft) -> bool:
     """After blindTimeout the traffic goes back, and the way up begins anew when it sees: with ``onBlind: retreat``, and
     under ``hold`` too while the candidate has finished no judged step or its pods show harm."""
     blind, policy = d.status.blind, d.input.spec.evaluation
-    if blind is None or d.status.weight == 0 or observes(d):
+    if blind is None or d.status.weight == 0 or observes(d) or _nobody_to_go_back_to(d):
         return False
     patience = d.seconds(policy.blind_timeout) * (1.0 + _STAGGER * _own_fraction(d))
     if d.since(blind.since) < patience:
@@ -387,6 +389,11 @@ def _retreat_if_asked(d: Draft) -> bool:
         return False
     rollback.retreat(d, blind.reason, f"retreated to weight 0 ({why}): {blind.message}")
     return True
+
+
+def _nobody_to_go_back_to(d: Draft) -> bool:
+    """Whether what was adopted is gone: only its owner can make it again, and the candidate still serves some."""
+    return d.stable == EXTERNAL and d.view(EXTERNAL) is None
 
 
 def _harm_or_youth(d: Draft) -> str:
@@ -425,9 +432,10 @@ def _next_step(d: Draft) -> None:
         return
     d.event(Reason.STEP_DONE, f"step {step.number} of {step.of} ({step.name}) is done")
     d.human_raise = step.skipped
-    _enter(d, step.number + 1, overridden=step.overridden)
+    _enter(d, step.number + 1, overridden=step.overridden and following.approval is None)
     if following.approval is not None:
         _await(d, approvals.wanted(d))
         return
-    _raise_to(d, weight)
-    d.say(Phase.PROGRESSING, Reason.RAISING_WEIGHT, f"raising to {weight} %", "the hold begins when it is in effect")
+    if _raise_to(d, weight):
+        text = f"raising to {weight} %"
+        d.say(Phase.PROGRESSING, Reason.RAISING_WEIGHT, text, "the hold begins when it is in effect")

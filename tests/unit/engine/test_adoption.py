@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelrollout.api.enums import Action as Verb
-from modelrollout.api.enums import Phase, Reason, Role
+from modelrollout.api.enums import Outcome, Phase, Reason, Role, Urgency
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.engine.model import Action, Decision, Input, RouteState, Scale, SetRole, SetWeights
 from tests.support.world import Behaviour, World, spec
@@ -298,6 +298,34 @@ def test_detail_3_nobody_ready_behind_it_is_no_baseline() -> None:
     assert world.status.reason is Reason.STABLE_MISSING
     assert "nobody is ready behind Service old" in world.status.message
     assert not world.done
+
+
+def test_detail_3_gone_in_mid_rollout_somebody_is_called_and_nothing_retreats_to_nobody() -> None:
+    world = _world(steps=[{"weight": 10, "hold": "10m"}, {"weight": 50, "hold": "1m"}])
+    world.run_until(lambda: world.weight == 10)
+    world.run(30)
+    world.delete_deployment(EXTERNAL)
+    world.run(15)
+    assert (world.status.phase, world.status.reason) == (Phase.STALLED, Reason.STABLE_MISSING)
+    assert [one.reason for one in world.told if one.urgency is Urgency.PAGE] == [Reason.STABLE_MISSING]
+    assert "promote ranker -n recs --full" in world.status.next
+    world.run(900)
+    assert world.weight == 10
+    world.say(Verb.PROMOTE, full=True)
+    world.run_until(lambda: world.stable == world.target, within=60)
+    assert world.route.weights == {world.target: 100}
+
+
+def test_detail_3_gone_in_mid_rollout_an_abort_is_done_once_all_the_same() -> None:
+    world = _world(steps=[{"weight": 10, "hold": "10m"}])
+    world.run_until(lambda: world.weight == 10)
+    world.delete_deployment(EXTERNAL)
+    world.run(15)
+    world.say(Verb.ABORT)
+    world.run(300)
+    assert (world.status.phase, world.status.reason) == (Phase.STALLED, Reason.STABLE_MISSING)
+    assert (world.candidate, world.route.weights) == ("", {EXTERNAL: 100})
+    assert [entry.outcome for entry in world.status.history] == [Outcome.ROLLED_BACK]
 
 
 def test_detail_3_taken_out_of_spec_while_it_serves_nothing_moves_and_status_says_what_to_do() -> None:

@@ -9,7 +9,7 @@ import pytest
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.engine.evidence import PASSING
 from tests.support.world import ERRORS, Behaviour, World
-from tests.unit.engine.test_rules import serving
+from tests.unit.engine.test_rules import serving, stepping
 
 STEPS: Final[list[dict[str, Any]]] = [
     {"weight": 10, "hold": "1m"},
@@ -413,3 +413,74 @@ def test_detail_40_a_stricter_limit_another_gate_and_other_holds_void_nothing() 
     world.apply(steps=[*STEPS[:2], {"weight": 50, "hold": "2m"}])
     world.run_until(lambda: world.stable == world.target, within=3600)
     assert Reason.APPROVALS_VOIDED not in world.reasons()
+
+
+def test_detail_40_an_approval_counts_in_the_role_that_is_asked_for_now() -> None:
+    def asking(role: str, count: int) -> list[dict[str, Any]]:
+        return [STEPS[0], {"name": "sign-off", "approval": {"role": role, "count": count}}, STEPS[2]]
+
+    world = awaiting(asking("risk", 2))
+    _says(world)
+    world.apply(steps=asking("legal", 1))
+    world.run(120)
+    assert (world.status.phase, world.weight) == (Phase.AWAITING_APPROVAL, 10)
+    _says(world, role="legal")
+    world.run_until(lambda: world.weight == 50, within=60)
+
+
+def test_detail_24_what_is_approved_and_frozen_can_be_overridden_by_what_status_says_to_type() -> None:
+    world = awaiting()
+    world.freeze("a fair")
+    early = world.say("promote", override_freeze=True, comment="a hotfix")
+    world.run(3)
+    assert "is for role risk to decide" in world.answers[early].message
+    _says(world)
+    world.run(60)
+    assert (world.status.reason, world.weight) == (Reason.FROZEN, 10)
+    assert "promote ranker -n recs --override-freeze" in world.status.next
+    world.say("promote", override_freeze=True, comment="a hotfix")
+    world.run_until(lambda: world.weight == 50, within=60)
+    assert world.status.overrides[0].over == "a test: a fair"
+
+
+def test_detail_24_an_override_that_ends_in_an_approval_leads_no_further() -> None:
+    world = stepping(10, steps=STEPS, advanceOnly={"hours": "09:00-09:02"})
+    world.run(55)
+    world.say("promote", override_freeze=True, comment="a hotfix")
+    world.run_until(lambda: world.status.phase is Phase.AWAITING_APPROVAL, within=30)
+    _says(world)
+    world.run(300)
+    assert (world.status.reason, world.weight) == (Reason.OUTSIDE_WINDOW, 10)
+
+
+def test_detail_40_who_is_waited_for_is_said_whatever_else_stands_in_the_way() -> None:
+    world = awaiting()
+    world.freeze("a fair")
+    world.say("pause")
+    world.run(10)
+    assert world.status.reason is Reason.FROZEN
+    assert "it is paused too: type: kubectl modelrollout resume" in world.status.next
+    assert world.condition("AwaitingApproval")[0] == "True"
+    for _ in range(3):
+        world.edit_route({world.stable: 10, world.candidate: 90}, by="argocd-controller")
+        world.run(2)
+    assert (world.status.phase, world.status.reason) == (Phase.STALLED, Reason.ROUTE_CONTESTED)
+    assert world.condition("AwaitingApproval")[0] == "True"
+    _says(world)
+    assert world.condition("AwaitingApproval")[0] == "False"
+    _says(world, "reject")
+    assert world.condition("AwaitingApproval")[0] == "False"
+
+
+def test_detail_37_an_approval_at_the_start_overrules_no_preflight() -> None:
+    world = serving(steps=[STEPS[1], STEPS[0]])
+    world.unscraped = {"2"}
+    world.apply("2")
+    world.run_until(lambda: world.status.phase is Phase.AWAITING_APPROVAL)
+    world.run(60)
+    _says(world)
+    assert world.status.reason is Reason.PREFLIGHT_FAILED, "at once, and not only at the next look"
+    world.run(60)
+    assert world.weight == 0
+    world.say("promote")
+    world.run_until(lambda: world.weight == 10, within=30)

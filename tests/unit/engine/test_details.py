@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelrollout.api.enums import Outcome, Phase, Reason, Role, Verdict
+from modelrollout.api.enums import Outcome, Phase, Reason, Role, Urgency, Verdict
 from modelrollout.api.gate import IdentityBy, MetricIdentity
 from modelrollout.api.grammar import parse_limit
 from modelrollout.engine.model import Marker, RouteState, SetFinalizer, SetRole, SetWeights
@@ -116,6 +116,26 @@ def test_detail_2_a_lost_stable_does_not_lock_out_the_next_version() -> None:
     assert Reason.STABLE_MISSING in world.reasons()
     assert world.stable == world.target
     assert world.status.phase is Phase.STABLE
+
+
+def test_detail_2_a_stable_lost_in_mid_rollout_an_undo_is_done_once() -> None:
+    world = stepping(10)
+    world.delete_deployment(world.stable)
+    world.run(6)
+    world.say("undo")
+    world.run(60)
+    assert [entry.outcome for entry in world.status.history] == [Outcome.REVERTED, Outcome.PROMOTED]
+
+
+def test_detail_2_a_stable_lost_in_mid_rollout_the_candidate_can_be_given_everybody() -> None:
+    world = stepping(10)
+    world.delete_deployment(world.stable)
+    world.run(6)
+    assert "promote ranker -n recs --full" in world.status.next
+    world.say("promote", full=True)
+    world.run(60)
+    assert world.stable == world.target
+    assert world.route.weights == {world.target: 100}
 
 
 def test_detail_2_a_stable_lost_in_mid_rollout_is_named_with_the_way_out() -> None:
@@ -522,6 +542,38 @@ def test_detail_39_a_rollback_is_finished_when_no_request_comes_any_more() -> No
     world.run(60)
     assert world.condition("Ready") == ("False", "RolledBack")
     assert world.ready(candidate) == 0
+
+
+def test_detail_39_a_rollback_without_gates_waits_until_the_gateway_has_taken_it() -> None:
+    world = stepping(10, gates=[])
+    world.acceptance = 45.0
+    world.say("abort")
+    world.run(40)
+    assert world.status.phase is Phase.ROLLING_BACK
+    assert world.ready(world.candidate) == 2, "the gateway may still send users to them"
+    world.run(30)
+    assert world.condition("Ready") == ("False", "RolledBack")
+
+
+def test_detail_39_a_gateway_that_never_takes_a_rollback_is_not_waited_for_without_end() -> None:
+    world = stepping(10, gates=[])
+    world.acceptance = 3600.0
+    world.say("abort")
+    world.run(110)
+    assert world.status.phase is Phase.ROLLING_BACK
+    assert [one.reason for one in world.told if one.urgency is Urgency.PAGE] == [Reason.ROLLBACK_INCOMPLETE]
+    world.run(30)
+    assert world.condition("Ready") == ("False", "RolledBack")
+
+
+def test_rule_6_who_was_lowered_from_outside_retreats_from_an_outage_too() -> None:
+    evaluation = {"interval": "5s", "minBreachTime": "10s", "blindTimeout": "1m", "onBlind": "retreat"}
+    world = stepping(10, evaluation=evaluation)
+    world.edit_route({world.stable: 95, world.candidate: 5})
+    world.run(10)
+    world.metrics_down = True
+    world.run(120)
+    assert world.weight == 0
 
 
 def test_detail_39_without_metrics_a_rollback_ends_after_blind_timeout() -> None:

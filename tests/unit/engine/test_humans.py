@@ -58,6 +58,14 @@ def _awaiting() -> World:
     return world
 
 
+def _approved() -> World:
+    world = _awaiting()
+    world.freeze("a fair")
+    world.say("approve", role="risk", author="eve", comment="checked")
+    world.run(5)
+    return world
+
+
 def _frozen() -> World:
     world = stepping(10)
     world.freeze("a fair")
@@ -131,6 +139,7 @@ _STATES: dict[str, tuple[Callable[[], World], Phase]] = {
     "stepping": (lambda: stepping(10), Phase.PROGRESSING),
     "stepping, an approval ahead": (_approval_ahead, Phase.PROGRESSING),
     "awaiting approval": (_awaiting, Phase.AWAITING_APPROVAL),
+    "approved, frozen": (_approved, Phase.PROGRESSING),
     "stepping, frozen": (_frozen, Phase.PROGRESSING),
     "stepping, outside the window": (_outside, Phase.PROGRESSING),
     "stepping, blind": (_blind, Phase.PROGRESSING),

@@ -142,3 +142,18 @@ def test_detail_34_a_preflight_that_fails_holds_in_observe_mode_too() -> None:
     world.run(300)
     assert world.weight == 0
     assert world.status.reason is Reason.PREFLIGHT_FAILED
+
+
+def test_detail_34_in_observe_mode_one_bad_pod_reads_as_what_would_have_been_done_to_it() -> None:
+    world = serving(mode="observe", steps=_LONG)
+    world.bad_pods["2"] = 0.2
+    world.apply("2")
+    world.run(300)
+    assert "would have replaced a pod at" in world.status.observed
+    assert "alone is bad" in world.status.observed
+    assert _told(world, Reason.ONE_POD_BAD) == 1
+    assert _told(world, Reason.WOULD_ROLL_BACK) == 0
+    assert world.status.replaced_pod == ""
+    world.behaviour["2"] = _BAD
+    world.run(300)
+    assert "would have rolled back" in world.status.observed

@@ -243,6 +243,17 @@ def test_detail_40_an_unknown_zone_in_mid_rollout_leaves_the_guards_in_place() -
     assert world.route.weights == {world.stable: 100}
 
 
+def test_detail_40_an_unknown_zone_stops_no_undo() -> None:
+    world = serving(steps=[{"weight": 10, "hold": "30s"}])
+    world.apply("2")
+    world.run_until(lambda: world.stable == world.target)
+    world.apply(advanceOnly={"timeZone": "Europe/Berln"})
+    world.say("undo")
+    world.run(60)
+    assert world.status.stable is not None
+    assert world.status.stable.version == "1"
+
+
 def _frozen_for(seconds: float, **changes: Any) -> World:
     world = stepping(10, **changes)
     world.freeze("a fair", until=world.clock + timedelta(seconds=seconds))
