@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from modelrollout.api.enums import Outcome, Reason
-from modelrollout.api.status import HistoryEntry, ModelRolloutStatus
+from modelrollout.api.enums import CheckState, Outcome, Reason, Urgency
+from modelrollout.api.status import Approved, HistoryEntry, ModelRolloutStatus, Notice, Override, PreflightCheck
 from modelrollout.engine.decide import decide
 from modelrollout.engine.model import Freeze, GateMeasurement, Measurement, SetWeights
 from modelrollout.engine.report import unreadable
@@ -33,6 +33,30 @@ def _histogram() -> Histogram:
     return Histogram(bounds, tuple(123456789.0 * (n + 1) for n in range(len(bounds))))
 
 
+def _what_people_said() -> dict[str, Any]:
+    """Every list of it full, with names of the usual length and comments of the greatest."""
+    who, text = "firstname.lastname@ml.example.com", "c" * 512
+    notice = Notice(
+        id="i" * 100, urgency=Urgency.TICKET, reason=Reason.ROLLED_BACK, cause=Reason.GATE_BREACHED, revision="a" * 10,
+        version="2026-11-21.3", message=text, at=START, lasts=True, incident="n" * 62, problem=text,
+    )  # fmt: skip
+    approved = Approved(
+        step="approval-compliance", role="compliance", author=who, decision="ranker-approve-x7k2p", at=START,
+        comment=text[:160],
+    )  # fmt: skip
+    override = Override(
+        at=START, by=who, comment=text[:256], over=text[:256], gates=["errors-00-with-a-very-long-name"]
+    )
+    checks = [CheckState.OK] * 21 + [CheckState.WAITING] * 4
+    return {
+        "approvals": [approved] * 10,
+        "authors": [who] * 8,
+        "notices": [notice.model_copy(update={"id": f"{n}" + notice.id}) for n in range(10)],
+        "overrides": [override] * 8,
+        "preflight": [PreflightCheck(check="gate " + "g" * 32, state=one, message=text[:320]) for one in checks],
+    }
+
+
 def test_detail_29_status_is_below_64_kib_at_20_gates_with_everything_full() -> None:
     world = stepping(10, gates=_twenty_gates(), steps=[{"weight": 10, "hold": "10h"}])
     world.run(60)
@@ -41,7 +65,8 @@ def test_detail_29_status_is_below_64_kib_at_20_gates_with_everything_full() -> 
         revision="a" * 10, version="v" * 128, outcome=Outcome.ROLLED_BACK, reason=Reason.GATE_BREACHED,
         message="m" * 512, ended_at=START, started_at=START,
     )  # fmt: skip
-    full = seen.status.model_copy(update={"history": [entry] * 10, "handled": ["u" * 36] * 32})
+    entry = entry.model_copy(update={"overrides": ["o" * 256] * 4})
+    full = seen.status.model_copy(update={"history": [entry] * 10, "handled": ["u" * 36] * 32} | _what_people_said())
     end = seen.now
     interval = Interval(end - timedelta(hours=1), end, _histogram(), _histogram())
     measured = {
@@ -52,7 +77,10 @@ def test_detail_29_status_is_below_64_kib_at_20_gates_with_everything_full() -> 
     )
     status = decide(spread).status
     written = status.model_dump_json(by_alias=True, exclude_none=True)
-    assert len(status.history) == 10
+    for name in ("history", "approvals", "overrides", "notices"):
+        assert len(getattr(status, name)) == len(getattr(full, name)), "texts are shortened, nothing is left out"
+    assert [one.author for one in status.approvals] == [one.author for one in full.approvals]
+    assert status.accepted == full.accepted
     assert len(written.encode()) < _LIMIT_BYTES
 
 
