@@ -42,7 +42,7 @@ def _what_people_said() -> dict[str, Any]:
     )  # fmt: skip
     approved = Approved(
         step="approval-compliance", role="compliance", author=who, decision="ranker-approve-x7k2p", at=START,
-        comment=text[:160],
+        comment=text[:160], terms=" ".join(["0a1b2c3d"] * 21),
     )  # fmt: skip
     override = Override(
         at=START, by=who, comment=text[:256], over=text[:256], gates=["errors-00-with-a-very-long-name"]
