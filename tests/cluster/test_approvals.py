@@ -180,6 +180,9 @@ def test_detail_23_what_nobody_may_write(people: _People, policed: LocalCluster,
         assert "add a step {approval: {role: risk}} before the first weight above 20" in done.stderr
     done = people.kubectl("ann", "create", "--dry-run=server", "-f", "-", body=body | other)
     assert done.returncode == 0, done.stderr
+    policed.kubectl("label", "namespace", namespace, "modelrollout.io/require-approval-above=few", "--overwrite")
+    done = people.kubectl("ann", "create", "--dry-run=server", "-f", "-", body=body | other)
+    assert '"few" is no weight' in done.stderr
 
     made = json.loads(people.decide("dan", "pause").stdout)["metadata"]["name"]
     patch = '{"status": {"state": "Applied", "verified": true}}'

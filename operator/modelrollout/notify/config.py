@@ -134,8 +134,12 @@ def load(path: Path) -> Config:
         return Config.model_validate(raw if raw is not None else {})
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text in UTF-8") from error
+    except yaml.YAMLError as error:  # in its own words it would quote the line
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+        raise ConfigError(f"{path} is not YAML{where}") from error
     except ValidationError as error:
         # The input is never quoted: somebody may have written a secret where none belongs.
         raise ConfigError(f"{path}: " + "; ".join(_said(one) for one in error.errors(include_input=False))) from error

@@ -110,8 +110,10 @@ async def _text(response: aiohttp.ClientResponse, host: str) -> str:
 
 
 def _host_of(url: str) -> str:
-    parts = urlsplit(url)
-    return parts.hostname or "the address"
+    try:
+        return urlsplit(url).hostname or "the address"
+    except ValueError as error:
+        raise DeliveryError("the address is not valid: it must be one URL, https://…", settings=True) from error
 
 
 def _secrets(url: str, headers: Mapping[str, str]) -> list[str]:

@@ -291,6 +291,13 @@ async def test_who_is_not_there_is_named_without_the_address(http: Http) -> None
     assert SECRET not in str(gone.value)
 
 
+async def test_an_address_that_is_none_is_told_without_it(http: Http) -> None:
+    for url in ("http://[verysecret", "https://verysecret:port/"):
+        with pytest.raises(DeliveryError) as refused:
+            await http.call("POST", url)
+        assert "address is not valid" in str(refused.value)
+
+
 async def test_a_busy_receiver_says_when(http: Http, server: Server) -> None:
     server.answer, server.headers = lambda call: (429, "slow down"), {"Retry-After": "17"}
     with pytest.raises(DeliveryError) as busy:

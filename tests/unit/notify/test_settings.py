@@ -65,6 +65,7 @@ def _file(tmp_path: Path, text: str) -> Path:
         ("receivers: [{name: a, github: {repository: a/b, token: ghp_0123}}]", "receivers[0].github.tokenFile"),
         ("receivers: [{name: a, slack: {urlFile: /x}}, {name: a, slack: {urlFile: /y}}]", "two receivers are called a"),
         ("receivers: {", "is not YAML"),
+        ("receivers: [{name: a, token: ghp_0123: x}]", "is not YAML (line 1, column"),
         ("- a", "the file"),
     ],
 )
@@ -77,6 +78,12 @@ def test_a_wrong_file_is_refused_with_field_and_remedy(tmp_path: Path, text: str
     said = CliRunner().invoke(main, ["--prometheus-url", "http://localhost", "--notifications", str(path)])
     assert said.exit_code == 2
     assert "Traceback" not in said.output
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="no text in UTF-8"):
+        load(tmp_path / "file")
 
 
 def test_an_empty_file_tells_nobody(tmp_path: Path) -> None:
