@@ -10,8 +10,7 @@ from typing import Any
 from modelrollout.api.meta import EXTERNAL, FINALIZER
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
-from modelrollout.controller.incidents import Incidents
-from modelrollout.controller.store import Store
+from modelrollout.controller.parts import Parts
 from modelrollout.engine.model import (
     Action,
     Answer,
@@ -24,10 +23,7 @@ from modelrollout.engine.model import (
     SetRole,
     SetWeights,
 )
-from modelrollout.kube.client import DECISIONS, ROLLOUTS, Kube, KubeError, NotFound
-from modelrollout.traffic.base import TrafficProvider
-from modelrollout.workloads.adopted import AdoptedWorkload
-from modelrollout.workloads.base import WorkloadProvider
+from modelrollout.kube.client import DECISIONS, ROLLOUTS, KubeError, NotFound
 
 __all__ = ["Actions", "RolloutGoneError"]
 
@@ -41,21 +37,8 @@ class RolloutGoneError(Exception):
 class Actions:
     """The operator's hands."""
 
-    def __init__(
-        self,
-        kube: Kube,
-        store: Store,
-        workload: WorkloadProvider,
-        adopted: AdoptedWorkload,
-        traffic: TrafficProvider,
-        incidents: Incidents,
-    ) -> None:
-        self._kube = kube
-        self._incidents = incidents
-        self._store = store
-        self._workload = workload
-        self._adopted = adopted
-        self._traffic = traffic
+    def __init__(self, parts: Parts) -> None:
+        self._at = parts
 
     async def carry_out(self, rollout: Rollout, action: Action) -> None:
         """Do one thing.
@@ -70,31 +53,31 @@ class Actions:
         _log.info("%s/%s: %s", *rollout.key, action)
         match action:
             case SetWeights():
-                await self._traffic.apply(rollout, action)
+                await self._at.traffic.apply(rollout, action)
             case Create():
                 await self._still_there(rollout)
-                await self._workload.create(rollout, action.revision, action.role, action.replicas)
+                await self._at.workload.create(rollout, action.revision, action.role, action.replicas)
             case Scale(revision=revision) if revision == EXTERNAL:
-                await self._adopted.scale(rollout, action.replicas)
+                await self._at.adopted.scale(rollout, action.replicas)
             case Scale():
-                await self._workload.scale(rollout, action.revision, action.replicas)
+                await self._at.workload.scale(rollout, action.revision, action.replicas)
             case SetRole():
-                await self._workload.set_role(rollout, action.revision, action.role, action.at)
+                await self._at.workload.set_role(rollout, action.revision, action.role, action.at)
             case ReplacePod():
                 await self._replace_pod(rollout, action)
             case Delete():
-                await self._workload.delete(rollout, action.revision)
+                await self._at.workload.delete(rollout, action.revision)
             case SetFinalizer():
                 await self._set_finalizer(rollout, action.present)
             case RecordIncident():
-                await self._incidents.record(rollout, action)
+                await self._at.incidents.record(rollout, action)
             case Answer():
                 await self.answer(rollout.key, action)
 
     async def _replace_pod(self, rollout: Rollout, action: ReplacePod) -> None:
         """A refusal must not stand in the way of anything: what is breached again without the pod's end counts."""
         try:
-            await self._workload.replace_pod(rollout, action.revision, action.pod)
+            await self._at.workload.replace_pod(rollout, action.revision, action.pod)
         except KubeError as error:
             _log.warning("%s/%s: pod %s could not be replaced: %s", *rollout.key, action.pod, error)
 
@@ -113,14 +96,14 @@ class Actions:
         ]
         path = ROLLOUTS.path(rollout.namespace, rollout.name, "status")
         try:
-            self._store.put(await self._kube.json_patch(path, ops))
+            self._at.store.put(await self._at.kube.json_patch(path, ops))
         except NotFound as error:
             raise RolloutGoneError from error
 
     async def _still_there(self, rollout: Rollout) -> None:
         """Nothing is created for an object that vanished while a watch was broken."""
         try:
-            found = await self._kube.get(ROLLOUTS.path(rollout.namespace, rollout.name))
+            found = await self._at.kube.get(ROLLOUTS.path(rollout.namespace, rollout.name))
         except NotFound as error:
             raise RolloutGoneError from error
         if found["metadata"]["uid"] != rollout.uid:
@@ -133,12 +116,12 @@ class Actions:
             {"op": "add", "path": "/metadata/finalizers", "value": [*others, FINALIZER] if present else others},
         ]
         try:
-            self._store.put(await self._kube.json_patch(ROLLOUTS.path(rollout.namespace, rollout.name), ops))
+            self._at.store.put(await self._at.kube.json_patch(ROLLOUTS.path(rollout.namespace, rollout.name), ops))
         except NotFound as error:
             raise RolloutGoneError from error
 
     def _version(self, rollout: Rollout) -> str:
-        body = self._store.rollout(rollout.key)
+        body = self._at.store.rollout(rollout.key)
         return str(body["metadata"]["resourceVersion"]) if body is not None else rollout.resource_version
 
     async def answer(self, key: tuple[str, str], answer: Answer) -> None:
@@ -151,9 +134,9 @@ class Actions:
             status |= {"seen": answer.seen.model_dump(mode="json", by_alias=True, exclude_none=True)}
         path = DECISIONS.path(key[0], answer.name, "status")
         try:
-            whole = await self._kube.merge_patch(path, {"status": status})
+            whole = await self._at.kube.merge_patch(path, {"status": status})
             archived = {"name": answer.name, "spec": whole.get("spec"), "status": whole.get("status")}
             _log.info("%s/%s: decision on record: %s", *key, json.dumps(archived, ensure_ascii=False))
         except NotFound:
             _log.info("%s/%s: the decision %s was deleted before it was answered", *key, answer.name)
-        self._store.drop_decision(key, answer.name)
+        self._at.store.drop_decision(key, answer.name)

@@ -13,6 +13,7 @@ from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller.freezes import Freezes
 from modelrollout.controller.incidents import Incidents
 from modelrollout.controller.page import Page
+from modelrollout.controller.parts import Parts
 from modelrollout.controller.queue import WorkQueue
 from modelrollout.controller.reconcile import Reconciler
 from modelrollout.controller.settings import Settings
@@ -71,17 +72,20 @@ class Application:
         incidents = Incidents(kube, settings.links)
         self._outbox = Outbox(directory, incidents, wake=lambda key: self.queue.add(key, urgent=False))
         self._helpful = (self._freezes.objects, policies, bindings)
+        parts = Parts(
+            kube=kube,
+            store=self.store,
+            workload=WORKLOAD_PROVIDERS["deployment"](kube, deployments, pods, slices),
+            adopted=AdoptedWorkload(kube),
+            traffic=TRAFFIC_PROVIDERS["gatewayAPI"](kube, routes),
+            metrics=self._metrics,
+            freezes=self._freezes,
+            outbox=self._outbox,
+            incidents=incidents,
+            vouching=Vouching(policies, bindings),
+        )
         self._reconciler = Reconciler(
-            kube,
-            self.store,
-            WORKLOAD_PROVIDERS["deployment"](kube, deployments, pods, slices),
-            AdoptedWorkload(kube),
-            TRAFFIC_PROVIDERS["gatewayAPI"](kube, routes),
-            self._metrics,
-            self._freezes,
-            self._outbox,
-            incidents,
-            Vouching(policies, bindings),
+            parts,
             metrics_delay=settings.metrics_delay,
             wake=lambda key: self.queue.add(key, urgent=True),
             heard=self._heard,

@@ -23,11 +23,9 @@ from modelrollout.api.objects import Rollout, read_status
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller import events
 from modelrollout.controller.actions import Actions, RolloutGoneError
-from modelrollout.controller.freezes import Freezes
-from modelrollout.controller.incidents import Incidents
+from modelrollout.controller.parts import Parts
 from modelrollout.controller.reports import reports_of
-from modelrollout.controller.store import Store
-from modelrollout.controller.vouching import AUTHOR_POLICY, DECISION_POLICY, Vouching
+from modelrollout.controller.vouching import AUTHOR_POLICY, DECISION_POLICY
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
 from modelrollout.engine.model import Answer, Decision, Human, Input, Measurement, ProblemKind, RevisionView, Target
@@ -35,12 +33,8 @@ from modelrollout.engine.notices import unwritable
 from modelrollout.engine.report import matters, unreadable
 from modelrollout.engine.revision import child_name, revision_hash
 from modelrollout.gates.evidence import Interval
-from modelrollout.kube.client import ROLLOUTS, ConflictError, Kube, KubeError
-from modelrollout.metrics.base import Arm, MetricsProvider
-from modelrollout.notify.outbox import Outbox
-from modelrollout.traffic.base import TrafficProvider
-from modelrollout.workloads.adopted import AdoptedWorkload
-from modelrollout.workloads.base import WorkloadProvider
+from modelrollout.kube.client import ROLLOUTS, ConflictError, KubeError
+from modelrollout.metrics.base import Arm
 
 __all__ = ["Reconciler"]
 
@@ -81,35 +75,17 @@ class Reconciler:
 
     def __init__(
         self,
-        kube: Kube,
-        store: Store,
-        workload: WorkloadProvider,
-        adopted: AdoptedWorkload,
-        traffic: TrafficProvider,
-        metrics: MetricsProvider,
-        freezes: Freezes,
-        outbox: Outbox,
-        incidents: Incidents,
-        vouching: Vouching,
+        parts: Parts,
         *,
         metrics_delay: float,
         wake: Callable[[Key], None],
         heard: Callable[[Rollout, ModelRolloutStatus], None],
     ) -> None:
-        self._kube = kube
-        self._store = store
-        self._workload = workload
-        self._adopted = adopted
-        self._traffic = traffic
-        self._metrics = metrics
-        self._freezes = freezes
-        self._vouching = vouching
+        self._at = parts
         self._delay = metrics_delay
         self._wake = wake
         self._heard = heard
-        self._outbox = outbox
-        self._incidents = incidents
-        self._actions = Actions(kube, store, workload, adopted, traffic, incidents)
+        self._actions = Actions(parts)
         self._looks: dict[Key, _Look] = {}
         self._last_look: dict[Key, datetime] = {}
         self._refusals: dict[Key, _Refusal] = {}
@@ -119,7 +95,7 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at one rollout; seconds until the next look."""
-        body = self._store.rollout(key)
+        body = self._at.store.rollout(key)
         if body is None:
             self._forget(key)
             return await self._answer_orphans(key)
@@ -132,7 +108,7 @@ class Reconciler:
             return await self._look_at(rollout)
         except RolloutGoneError:
             _log.info("%s/%s is gone", *key)
-            self._store.drop(key, rollout.uid)
+            self._at.store.drop(key, rollout.uid)
             self._forget(key)
             return None
 
@@ -146,12 +122,12 @@ class Reconciler:
             for action in decision.then:
                 await self._actions.carry_out(rollout, action)
         finally:  # status says it already, so no later look would tell it again
-            self._outbox.offer(replace(rollout, status=decision.status), decision.status.notices)
+            self._at.outbox.offer(replace(rollout, status=decision.status), decision.status.notices)
             for event in decision.events:
-                await events.post(self._kube, rollout, event)
+                await events.post(self._at.kube, rollout, event)
         if not rollout.deleting:
-            await self._workload.align(rollout)
-            await self._traffic.align(rollout)
+            await self._at.workload.align(rollout)
+            await self._at.traffic.align(rollout)
         after = replace(seen, status=decision.status)
         self._start_measurement(rollout, after)
         return self._next_look(rollout, after, decision.requeue_after)
@@ -167,16 +143,16 @@ class Reconciler:
             since = self._unwritable.setdefault(rollout.key, seen.now)
             page = unwritable(seen, decision, since, str(error))
             if page is not None:
-                self._outbox.offer_unwritten(rollout, page)
+                self._at.outbox.offer_unwritten(rollout, page)
             raise
         self._unwritable.pop(rollout.key, None)
 
     async def _observe(self, rollout: Rollout) -> Input:
         revision = revision_hash(rollout.raw_spec)
-        revisions = self._workload.observe(rollout)
-        status = self._store.live(rollout.key, rollout.uid) or rollout.status
+        revisions = self._at.workload.observe(rollout)
+        status = self._at.store.live(rollout.key, rollout.uid) or rollout.status
         refused = "" if revision in revisions else await self._refusal(rollout, revision)
-        adopted = await self._adopted.observe(rollout, status)
+        adopted = await self._at.adopted.observe(rollout, status)
         return Input(
             namespace=rollout.namespace,
             name=rollout.name,
@@ -187,16 +163,16 @@ class Reconciler:
             target=Target(revision, rollout.spec.model.version, refused),
             status=status,
             revisions=revisions,
-            route=await self._traffic.observe(rollout, first=not _has_stable(status, revisions)),
+            route=await self._at.traffic.observe(rollout, first=not _has_stable(status, revisions)),
             humans=tuple(self._humans(rollout)),
             author=self._author(rollout, status),
             edited_by=rollout.edited_by,
             adopted=adopted.adopted if adopted is not None else None,
-            freezes=self._freezes.of(rollout.namespace),
+            freezes=self._at.freezes.of(rollout.namespace),
             deleting=rollout.deleting,
             has_finalizer=FINALIZER in rollout.finalizers,
-            told=self._outbox.told(rollout.key),
-            recorded=self._incidents.recorded(rollout.key),
+            told=self._at.outbox.told(rollout.key),
+            recorded=self._at.incidents.recorded(rollout.key),
         )
 
     async def _refusal(self, rollout: Rollout, revision: str) -> str:
@@ -204,14 +180,14 @@ class Reconciler:
         asked = self._refusals.get(rollout.key)
         now = time.monotonic()
         if asked is None or asked.revision != revision or (asked.words and now - asked.at >= _LOOK_AGAIN_SECONDS):
-            words = "" if rollout.deleting else await self._workload.refuses(rollout, revision)
+            words = "" if rollout.deleting else await self._at.workload.refuses(rollout, revision)
             asked = self._refusals[rollout.key] = _Refusal(revision, words, now)
         return asked.words
 
     def _deaf_for(self, rollout: Rollout) -> float:
         """Seconds until decisions are listened to. After a start they are heard in any order, and what was said last
         must not be done first; so the first one waits a moment for the others."""
-        if not self._store.decisions(rollout.key):
+        if not self._at.store.decisions(rollout.key):
             return 0.0
         now = time.monotonic()
         if self._heard_at is None:
@@ -235,15 +211,15 @@ class Reconciler:
                 override_freeze=decided.spec.override_freeze,
                 accept_breached=tuple(decided.spec.accept_breached or ()),
                 role=decided.spec.role or "",
-                unverified=self._vouching.why_not(DECISION_POLICY, decided.created),
+                unverified=self._at.vouching.why_not(DECISION_POLICY, decided.created),
             )
-            for decided in self._store.decisions(rollout.key)
+            for decided in self._at.store.decisions(rollout.key)
         ]
 
     def _author(self, rollout: Rollout, status: ModelRolloutStatus) -> str:
         """Who changed what is released, if the policy that sees to it stood when the candidate began."""
         began = status.candidate.since if status.candidate is not None else None
-        return "" if self._vouching.why_not(AUTHOR_POLICY, began or datetime.now(UTC)) else rollout.author
+        return "" if self._at.vouching.why_not(AUTHOR_POLICY, began or datetime.now(UTC)) else rollout.author
 
     def _take_measurement(self, rollout: Rollout, seen: Input) -> Measurement | None:
         """The measurement that has come in, if it was planned for this very state."""
@@ -275,14 +251,14 @@ class Reconciler:
         """Everything that a look needs: both arms, the baseline's past where it is not known yet, and reports."""
         gates = list(rollout.spec.gates)
         stable = self._arm(rollout, baseline)
-        found = await self._metrics.measure(gates, plan, self._arm(rollout, candidate), stable)
+        found = await self._at.metrics.measure(gates, plan, self._arm(rollout, candidate), stable)
         past: dict[str, tuple[Interval, ...]] = {}
         if plan.past is not None:
             asked = [gate for gate in gates if gate.name in plan.past.gates]
-            known = await self._metrics.history(asked, plan.past.start, plan.past.end, plan.past.step, stable)
+            known = await self._at.metrics.history(asked, plan.past.start, plan.past.end, plan.past.step, stable)
             down = any(one.problem and one.problem.kind is ProblemKind.SOURCE_DOWN for one in known.gates.values())
             past = {} if down else {name: one.intervals for name, one in known.gates.items()}
-        reports = await reports_of(self._kube, rollout, candidate)
+        reports = await reports_of(self._at.kube, rollout, candidate)
         return replace(found, past=past, gates={**found.gates, **reports})
 
     def _pause_before_look(self, rollout: Rollout, now: datetime) -> float:
@@ -295,7 +271,7 @@ class Reconciler:
         return max(0.0, max(interval - 1.0, min(interval, 1.0)) - (now - last).total_seconds())
 
     def _arm(self, rollout: Rollout, revision: str) -> Arm:
-        adopted, adopt = self._adopted.last_seen(rollout), rollout.spec.adopt
+        adopted, adopt = self._at.adopted.last_seen(rollout), rollout.spec.adopt
         if revision == EXTERNAL and adopted is not None and adopt is not None:
             return Arm(
                 revision, rollout.namespace, adopted.workload, adopted.port, adopted.pods, its_service=adopt.service
@@ -305,7 +281,7 @@ class Reconciler:
             namespace=rollout.namespace,
             name=child_name(rollout.name, revision),
             port=SERVICE_PORT,
-            pods=self._workload.pods(rollout, revision),
+            pods=self._at.workload.pods(rollout, revision),
         )
 
     def _next_look(self, rollout: Rollout, seen: Input, after: float | None) -> float | None:
@@ -325,7 +301,7 @@ class Reconciler:
         if stale or matters(written) != matters(status):
             await self._actions.write_status(rollout, status)
             self._written[rollout.key] = (now, rollout.uid, status)
-        self._store.set_live(rollout.key, rollout.uid, status)
+        self._at.store.set_live(rollout.key, rollout.uid, status)
         self._heard(rollout, status)
 
     def _last_written(self, rollout: Rollout, now: datetime) -> tuple[datetime, ModelRolloutStatus]:
@@ -343,13 +319,13 @@ class Reconciler:
 
     async def _answer_orphans(self, key: Key) -> float | None:
         """Decisions about a ModelRollout that does not exist."""
-        waiting = self._store.decisions(key)
+        waiting = self._at.store.decisions(key)
         for decided in waiting:
             if (datetime.now(UTC) - decided.created).total_seconds() > _PATIENCE_SECONDS:
                 message = f"there is no ModelRollout {key[1]} in namespace {key[0]}"
-                unverified = self._vouching.why_not(DECISION_POLICY, decided.created)
+                unverified = self._at.vouching.why_not(DECISION_POLICY, decided.created)
                 await self._actions.answer(key, Answer(decided.name, DecisionState.REFUSED, message, unverified))
-        return _PATIENCE_SECONDS if self._store.decisions(key) else None
+        return _PATIENCE_SECONDS if self._at.store.decisions(key) else None
 
     async def _report_unreadable(self, key: Key, body: dict[str, Any], error: ValueError) -> None:
         """A spec that this version of the operator cannot read: say so where people look."""
@@ -359,17 +335,17 @@ class Reconciler:
         after = unreadable(before, generation, message, datetime.now(UTC))
         if after != before:
             status = after.model_dump(mode="json", by_alias=True, exclude_none=True)
-            self._store.put(await self._kube.merge_patch(ROLLOUTS.path(*key, "status"), {"status": status}))
+            self._at.store.put(await self._at.kube.merge_patch(ROLLOUTS.path(*key, "status"), {"status": status}))
 
     def _forget(self, key: Key) -> None:
         self._looks.pop(key, None)
         self._last_look.pop(key, None)
         self._written.pop(key, None)
         self._refusals.pop(key, None)
-        self._adopted.forget(key)
+        self._at.adopted.forget(key)
         self._unwritable.pop(key, None)
-        self._outbox.forget(key)
-        self._incidents.forget(key)
+        self._at.outbox.forget(key)
+        self._at.incidents.forget(key)
 
 
 def _has_stable(status: ModelRolloutStatus, revisions: Mapping[str, RevisionView]) -> bool:

@@ -26,7 +26,7 @@ def _rollout(interval: str) -> Rollout:
 @pytest.mark.parametrize(("interval", "pause"), [("15s", 14.0), ("2s", 1.0), ("1s", 1.0), ("500ms", 0.5)])
 def test_prometheus_is_asked_once_an_interval_also_when_nothing_comes_of_it(interval: str, pause: float) -> None:
     nothing = cast(Any, None)
-    reconciler = Reconciler(*[nothing] * 10, metrics_delay=1.0, wake=lambda key: None, heard=lambda *_: None)
+    reconciler = Reconciler(nothing, metrics_delay=1.0, wake=lambda key: None, heard=lambda *_: None)
     rollout = _rollout(interval)
     assert reconciler._pause_before_look(rollout, NOW) == 0.0
     reconciler._last_look[rollout.key] = NOW

@@ -1,0 +1,35 @@
+"""Everything through which the operator sees and acts, handed on as one: made in ``app.py``, used by whoever decides
+nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelrollout.controller.freezes import Freezes
+from modelrollout.controller.incidents import Incidents
+from modelrollout.controller.store import Store
+from modelrollout.controller.vouching import Vouching
+from modelrollout.kube.client import Kube
+from modelrollout.metrics.base import MetricsProvider
+from modelrollout.notify.outbox import Outbox
+from modelrollout.traffic.base import TrafficProvider
+from modelrollout.workloads.adopted import AdoptedWorkload
+from modelrollout.workloads.base import WorkloadProvider
+
+__all__ = ["Parts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """See the module."""
+
+    kube: Kube
+    store: Store
+    workload: WorkloadProvider
+    adopted: AdoptedWorkload
+    traffic: TrafficProvider
+    metrics: MetricsProvider
+    freezes: Freezes
+    outbox: Outbox
+    incidents: Incidents
+    vouching: Vouching
