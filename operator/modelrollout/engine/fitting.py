@@ -40,7 +40,10 @@ def _cut(those: Iterable[_Model], **letters: int) -> list[_Model]:
 
 
 def _history(status: ModelRolloutStatus) -> dict[str, Any]:
-    short = [one.model_copy(update={"overrides": one.overrides[:1]}) for one in status.history]
+    short = [
+        one.model_copy(update={"overrides": [said[:_A_SENTENCE] for said in one.overrides[:1]]})
+        for one in status.history
+    ]
     return {"history": _cut(short, message=_A_LINE)}
 
 

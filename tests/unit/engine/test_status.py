@@ -7,10 +7,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import CheckState, Outcome, Reason, Urgency
 from modelrollout.api.status import Approved, HistoryEntry, ModelRolloutStatus, Notice, Override, PreflightCheck
+from modelrollout.engine.approvals import count
 from modelrollout.engine.decide import decide
-from modelrollout.engine.model import Freeze, GateMeasurement, Measurement, SetWeights
+from modelrollout.engine.draft import Draft
+from modelrollout.engine.model import Freeze, GateMeasurement, Human, Input, Measurement, SetWeights
 from modelrollout.engine.report import unreadable
 from modelrollout.gates.evidence import Histogram, Interval
 from tests.support.world import ERRORS, LATENCY, START, Behaviour, World
@@ -33,7 +36,15 @@ def _histogram() -> Histogram:
     return Histogram(bounds, tuple(123456789.0 * (n + 1) for n in range(len(bounds))))
 
 
-def _what_people_said() -> dict[str, Any]:
+def _terms(seen: Input) -> str:
+    """How the candidate is judged, as an approval keeps it."""
+    human = Human(uid="u", name="n", verb=Verb.APPROVE, created=START, expires=START, role="risk", author="bob")
+    draft = Draft(input=seen, status=seen.status)
+    count(draft, human)
+    return draft.status.approvals[0].terms
+
+
+def _what_people_said(seen: Input) -> dict[str, Any]:
     """Every list of it full, with names of the usual length and comments of the greatest."""
     who, text = "firstname.lastname@ml.example.com", "c" * 512
     notice = Notice(
@@ -42,7 +53,7 @@ def _what_people_said() -> dict[str, Any]:
     )  # fmt: skip
     approved = Approved(
         step="approval-compliance", role="compliance", author=who, decision="ranker-approve-x7k2p", at=START,
-        comment=text[:160], terms=" ".join(["0a1b2c3d"] * 21),
+        comment=text[:160], terms=_terms(seen),
     )  # fmt: skip
     override = Override(
         at=START, by=who, comment=text[:256], over=text[:256], gates=["errors-00-with-a-very-long-name"]
@@ -66,7 +77,9 @@ def test_detail_29_status_is_below_64_kib_at_20_gates_with_everything_full() -> 
         message="m" * 512, ended_at=START, started_at=START,
     )  # fmt: skip
     entry = entry.model_copy(update={"overrides": ["o" * 256] * 4})
-    full = seen.status.model_copy(update={"history": [entry] * 10, "handled": ["u" * 36] * 32} | _what_people_said())
+    full = seen.status.model_copy(
+        update={"history": [entry] * 10, "handled": ["u" * 36] * 32} | _what_people_said(seen)
+    )
     end = seen.now
     interval = Interval(end - timedelta(hours=1), end, _histogram(), _histogram())
     measured = {
