@@ -45,7 +45,7 @@ _SHOWN: Final = {
     "titles": "stable",
     "greeter": "first",
 }
-_CLICKS: Final = {"ranker": 0.9, "fraud": 0.87}
+_CLICKS: Final = {"ranker": 0.9, "fraud": 0.84}
 """Which part of the usual clicks the candidate has at 50 %."""
 _EVENTS: Final = 750
 """Requests, and impressions, of both versions in an interval."""
@@ -145,6 +145,7 @@ def _tell(status: Body, gate: GateStatus) -> None:
     """Where a release was rolled back, the sentences have the numbers of its gates."""
     if "failed" not in status:
         return
+    assert gate.verdict is Verdict.BREACHED, "what was rolled back was breached"
     said = f"{gate.name}: {gate.message}; {gate.samples} samples against {gate.baseline_samples}"
     status["message"] = f"version {status['failed']['version']} was rolled back (GateBreached): {said}"
     status["failed"]["message"] = status["history"][0]["message"] = said
