@@ -14,6 +14,7 @@ from rich.live import Live
 
 from modelrollout.api.enums import Phase
 from modelrollout.api.meta import LABEL_NAME
+from modelrollout.cli import show
 from modelrollout.cli.cluster import DEPLOYMENTS, ROLLOUTS, Cluster
 from modelrollout.cli.errors import FAILED, TIMED_OUT, CliError, UnreachableError
 from modelrollout.cli.view import one_line, read, screen
@@ -49,7 +50,7 @@ def live(cluster: Cluster, name: str, console: Console) -> int:
         with Live(console=console, auto_refresh=False, screen=True) as display:
             for seen, lost in _snapshots(cluster, name):
                 shown = screen(seen, note=_lost(lost) if lost else "")
-                display.update(shown, refresh=True)
+                display.update(show.Fitting(shown), refresh=True)
     finally:
         console.print(shown)
     _gone(cluster, name)

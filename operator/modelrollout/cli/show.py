@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from modelrollout.screen.units import UNKNOWN
 
-__all__ = ["PlainWords", "bar", "plain_table"]
+__all__ = ["Fitting", "PlainWords", "bar", "plain_table"]
 
 _BAR: Final = 8
 _WRAPPED: Final = ("GATE", "LIMIT", "SEES", "SAMPLES", "MESSAGE", "COMMENT", "REASON", "WHAT", "REMEDY")
@@ -45,3 +46,20 @@ def plain_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column not in _WRAPPED)
     return table
+
+
+class Fitting:
+    """As much of a screen as the window has lines for; what is cut off at the end is said."""
+
+    def __init__(self, shown: RenderableType) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        rows = console.render_lines(self._shown, options.update(height=None), pad=False)
+        room = options.height or options.max_height
+        cut = len(rows) > room
+        for row in rows[: room - 1] if cut else rows:
+            yield from row
+            yield Segment.line()
+        if cut:
+            yield Text(f"… {len(rows) - room + 1} more lines: make the window taller, or leave out --watch", "yellow")

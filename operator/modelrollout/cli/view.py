@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import Mode
 from modelrollout.api.status import PreflightCheck, RevisionRef
 from modelrollout.cli import gate_view, show
@@ -130,6 +131,6 @@ def one_line(seen: Snapshot) -> str:
 
 
 def _versions(stable: RevisionRef | None, candidate: RevisionRef | None, weight: int) -> str:
-    old = f"stable={stable.version}" if stable else ""
+    old = f"stable={EXTERNAL if stable.revision == EXTERNAL else stable.version}" if stable else ""
     new = f"candidate={candidate.version}@{weight}%" if candidate else ""
     return " ".join(part for part in (old, new) if part)

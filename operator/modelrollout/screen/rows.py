@@ -107,14 +107,14 @@ def _pod_row(body: dict[str, Any]) -> PodRow:
 def list_row(body: dict[str, Any]) -> ListRow:
     """From the object as it is, so that one that this version cannot read is listed too."""
     metadata, status = body["metadata"], body.get("status") or {}
-    columns = status.get("columns") or {}
+    columns, stable = status.get("columns") or {}, status.get("stable") or {}
     return ListRow(
         namespace=metadata["namespace"],
         name=metadata["name"],
         phase=status.get("phase", units.UNKNOWN) if was_judged(status) else units.UNKNOWN,
         reason=status.get("reason", ""),
         version=body["spec"]["model"]["version"],
-        stable=(status.get("stable") or {}).get("version", units.UNKNOWN),
+        stable=EXTERNAL if stable.get("revision") == EXTERNAL else stable.get("version", units.UNKNOWN),
         step=columns.get("step", units.UNKNOWN),
         weight=columns.get("weight", units.UNKNOWN),
         gates=columns.get("gates", units.UNKNOWN),

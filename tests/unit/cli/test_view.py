@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from datetime import timedelta
 
 import pytest
+from rich.console import Console
+from rich.screen import Screen
 
 from modelrollout.cli import show, tables
 from modelrollout.cli.errors import CliError
@@ -38,6 +41,20 @@ def test_an_object_of_a_newer_version_is_refused_instead_of_shown_wrongly() -> N
     with pytest.raises(CliError) as refused:
         read(rollout({"phase": "Dreaming"}), [], NOW)
     assert "upgrade the command" in refused.value.remedy
+
+
+@pytest.mark.parametrize(("height", "cut"), [(12, True), (24, True), (80, False)])
+def test_detail_41_a_small_window_says_that_there_is_more(height: int, cut: bool) -> None:
+    """The three lines are there at any height, and nobody takes a screen that is cut off for the whole."""
+    console = Console(file=io.StringIO(), width=80, height=height, color_system=None, force_terminal=True)
+    console.print(Screen(show.Fitting(screen(seen("preflight")))), end="")
+    assert isinstance(console.file, io.StringIO)
+    rows = console.file.getvalue().splitlines()
+    assert len(rows) == height
+    assert rows[0].startswith("Now   ")
+    whole = len(draw(screen(seen("preflight"))).splitlines())
+    assert rows[-1].startswith(f"… {whole - height + 1} more lines: make the window taller") is cut
+    assert any(row.startswith("HISTORY") for row in rows) is not cut
 
 
 def test_one_line_has_no_clock_in_it() -> None:
@@ -111,6 +128,12 @@ def test_unknown_noise_is_said_once_for_all_gates() -> None:
 def test_a_breach_that_only_warns_is_said_to_hold_nothing() -> None:
     assert "ctr: onBreach is warn, so nothing is held or rolled back for it" in draw(screen(seen("breached")))
     assert "onBreach" not in draw(screen(seen("rolled-back")))
+
+
+def test_detail_3_what_was_adopted_goes_by_no_version_that_ours_may_have_too() -> None:
+    assert "stable=external candidate=42@10%" in one_line(seen("adopted"))
+    row = draw(tables.rollouts([STATES["adopted"][0]], NOW, everywhere=False), width=140).splitlines()[1].split()
+    assert row[2:4] == ["42", "external"]
 
 
 def test_detail_3_what_was_adopted_stands_below_the_pods() -> None:
