@@ -104,7 +104,8 @@ def test_a_decision_is_done_once(cluster: LocalCluster, operator: Operator, name
     let_pass(0.3)
     operator.kill()
     operator.start()
-    assert [scene.answer(one)["state"] for one in decisions] == ["Applied", "Applied"]
+    answers = [scene.answer(one) for one in decisions]
+    assert [one["state"] for one in answers] == ["Applied", "Applied"], [one["message"] for one in answers]
     scene.until(lambda s: s.get("paused"), "the pause, which was said last")
     assert scene.status["step"]["number"] <= 2
     assert len(scene.status["handled"]) == 2

@@ -92,6 +92,7 @@ class Reconciler:
         self._written: dict[Key, tuple[datetime, str, ModelRolloutStatus]] = {}
         self._unwritable: dict[Key, datetime] = {}
         self._heard_at: float | None = None
+        self._orphans: dict[Key, dict[str, float]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at one rollout; seconds until the next look."""
@@ -99,6 +100,7 @@ class Reconciler:
         if body is None:
             self._forget(key)
             return await self._answer_orphans(key)
+        self._orphans.pop(key, None)
         try:
             rollout = Rollout.parse(body)
         except ValueError as error:
@@ -318,14 +320,18 @@ class Reconciler:
         return max(0.0, pause - (now - at).total_seconds())
 
     async def _answer_orphans(self, key: Key) -> float | None:
-        """Decisions about a ModelRollout that does not exist."""
-        waiting = self._at.store.decisions(key)
+        """Decisions about a ModelRollout that does not exist, as far as can be told some time after they were heard."""
+        waiting, now = self._at.store.decisions(key), time.monotonic()
+        self._orphans[key] = {one.uid: self._orphans.get(key, {}).get(one.uid, now) for one in waiting}
         for decided in waiting:
-            if (datetime.now(UTC) - decided.created).total_seconds() > _PATIENCE_SECONDS:
+            if now - self._orphans[key][decided.uid] >= _PATIENCE_SECONDS:
                 message = f"there is no ModelRollout {key[1]} in namespace {key[0]}"
                 unverified = self._at.vouching.why_not(DECISION_POLICY, decided.created)
                 await self._actions.answer(key, Answer(decided.name, DecisionState.REFUSED, message, unverified))
-        return _PATIENCE_SECONDS if self._at.store.decisions(key) else None
+        if self._at.store.decisions(key):
+            return _PATIENCE_SECONDS
+        del self._orphans[key]
+        return None
 
     async def _report_unreadable(self, key: Key, body: dict[str, Any], error: ValueError) -> None:
         """A spec that this version of the operator cannot read: say so where people look."""
