@@ -113,6 +113,7 @@ async def test_detail_3_what_was_looked_at_before_the_first_traffic_and_what_was
     text = await look.at("recs/preflight")
     assert text.index("gate errors") < text.index("noise") < text.index("capacity"), "what holds comes first"
     assert "BEFORE THE FIRST TRAFFIC" in text
+    assert await look.page.locator(".rollout-head .phase.warn").count() == 1, "it waits for somebody"
     assert "BEFORE THE FIRST TRAFFIC" not in await look.at("recs/progressing")
     assert "Adopted: external is Deployment ranker" in await look.at("recs/adopted")
     empty = look.page.locator(".column > .block:empty")

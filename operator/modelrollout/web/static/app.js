@@ -8,7 +8,7 @@ const MOODS = {
   Stable: "good", Progressing: "busy", Starting: "busy", Promoting: "busy", Pending: "busy",
   Paused: "warn", AwaitingApproval: "warn", RollingBack: "bad", RolledBack: "bad", Stalled: "bad",
 };
-const HELD = new Set(["MetricsUnavailable", "CandidateNotMeasured", "GateMisconfigured", "SplitMismatch", "SharedDegradation", "Undecided"]);
+const HELD = new Set(["MetricsUnavailable", "CandidateNotMeasured", "GateMisconfigured", "SplitMismatch", "SharedDegradation", "Undecided", "PreflightFailed"]);
 const SIGNS = { good: "✓", busy: "▸", warn: "!", bad: "✕" };
 const VERDICTS = {
   Breached: ["bad", "✕", "shown to be beyond its limit"],
