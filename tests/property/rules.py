@@ -13,6 +13,7 @@ from modelrollout.engine.draft import Draft
 from modelrollout.engine.evidence import PASSING, follow_gate_edits, take_evidence
 from modelrollout.engine.model import Action, Decision, Input, ReplacePod, Scale, SetWeights
 from modelrollout.engine.rollback import LATCHED
+from modelrollout.engine.windows import is_open
 from tests.support.world import World
 
 __all__ = ["Watch"]
@@ -63,6 +64,7 @@ class Watch:
         if seen.spec.mode is Mode.OBSERVE and seen.status.failed is None and decision.status.failed is not None:
             told = decision.status.failed.reason
             assert told not in (Reason.GATE_BREACHED, Reason.CATASTROPHE, Reason.UNDECIDED), "observing rolled back"
+        self._accepted(seen, decision)
         if action.marker.reason in LATCHED and weights.get(action.marker.revision) == 0:
             self.latched = action.marker.revision
         assert not self.latched or weights.get(self.latched, 0) == 0, "weight for a revision that was taken back"
@@ -73,6 +75,13 @@ class Watch:
         if after > before and not self.stale:
             assert action.raises, "a raise that does not fail when the route changed meanwhile"
             self._raise(world, seen, decision, candidate.revision, after)
+
+    @staticmethod
+    def _accepted(seen: Input, decision: Decision) -> None:
+        """Of a gate that a human accepted no breach takes traffic back."""
+        failed = decision.status.failed
+        if failed is not None and failed != seen.status.failed and failed.reason is Reason.GATE_BREACHED:
+            assert failed.message.split(":")[0] not in seen.status.accepted, "an accepted breach rolled back"
 
     def _raise(self, world: World, seen: Input, decision: Decision, candidate: str, weight: int) -> None:
         workload = seen.spec.workload
@@ -87,9 +96,12 @@ class Watch:
         if world.deployments[candidate].promoted_at is not None:
             assert paused is None or paused.reason is Reason.PAUSED_BY_SPEC, "the fast track ignored a human's pause"
             return
-        assert seen.freeze is None, "raised while frozen"
+        self._closed(seen, decision)
+        self._people(seen, decision, weight)
         step = seen.status.step
         if (step is not None and step.skipped) or any(human.verb is Verb.PROMOTE for human in seen.humans):
+            return
+        if seen.status.preflight_overruled and seen.status.weight == 0:
             return
         if not seen.spec.paused and weight > seen.status.weight:
             self._verdicts(seen, decision)
@@ -97,6 +109,31 @@ class Watch:
         assert decision.status.blind is None, "raised while blind"
         if seen.spec.gates:
             assert seen.measurement is not None, "raised without a fresh look at the metrics"
+
+    @staticmethod
+    def _closed(seen: Input, decision: Decision) -> None:
+        """Past a freeze and a closed window only a recorded override leads."""
+        window = seen.spec.advance_only
+        if seen.freeze is None and (window is None or is_open(window, seen.now)):
+            return
+        step = decision.status.step
+        assert step is not None
+        assert step.overridden, "raised while frozen or outside the window"
+        assert decision.status.overrides, "an override that is not on record"
+
+    @staticmethod
+    def _people(seen: Input, decision: Decision, weight: int) -> None:
+        """Out of an approval only enough people lead, of whom one at least changed nothing."""
+        before = seen.status.step
+        asked = {one.title: one.approval for one in seen.spec.steps if one.approval is not None}
+        approval = asked.get(before.name) if before is not None else None
+        if before is None or approval is None or weight <= before.weight:
+            return
+        given = {
+            one.author for one in decision.status.approvals if (one.step, one.role) == (before.name, approval.role)
+        }
+        assert len(given) >= approval.count, f"out of an approval with {len(given)} of {approval.count} people"
+        assert given - set(decision.status.authors), "out of an approval by the author's word alone"
 
     def _replace_pod(self, action: ReplacePod) -> None:
         assert self._replaced in ("", action.pod), "a second pod was replaced in one rollout"
@@ -110,10 +147,12 @@ class Watch:
         follow_gate_edits(now)
         take_evidence(now)
         step, before = decision.status.step, seen.status.step
-        begins = before is None or before.number == 0 or before.done or before.weight == 100
+        begins = before is None or before.number == 0 or before.done or before.weight in (0, 100)
         stays = step is None or before is None or step.number == before.number
         for found in now.status.gates:
             gate = gates[found.name]
+            if gate.name in seen.status.accepted:
+                continue
             broken = found.verdict is Verdict.BREACHED and not found.shared
             assert not broken or gate.on_breach is not OnBreach.ROLLBACK, f"raised in the look that broke {gate.name}"
             if begins or stays or not gate.required or gate.max_hold is not None or broken:

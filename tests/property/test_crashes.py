@@ -6,7 +6,7 @@ to chance is where the operator dies, between any two effects, again and again.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,12 +19,24 @@ from tests.support.world import Behaviour, World, spec
 
 Step = tuple[str, str]
 
+_IN_A_ROLE: Final = {"role": "risk", "author": "bob", "comment": "read"}
+_WORDS: Final[dict[str, dict[str, Any]]] = {
+    "promote-full": {"full": True},
+    "promote-over": {"override_freeze": True, "comment": "a hotfix"},
+    "promote-accept": {"full": True, "override_freeze": True, "accept_breached": ("errors",), "comment": "as wanted"},
+    "approve": _IN_A_ROLE,
+    "reject": _IN_A_ROLE,
+}
 _HISTORY = st.lists(
     st.one_of(
         st.tuples(st.just("apply"), st.sampled_from(["1", "2", "3"])),
-        st.tuples(st.just("say"), st.sampled_from([str(verb) for verb in Verb] + ["promote", "promote-full"] * 2)),
         st.tuples(
-            st.sampled_from(["break", "fail", "mend", "freeze", "thaw", "delete", "lower", "lose", "blind"]),
+            st.just("say"), st.sampled_from([str(verb) for verb in Verb] + list(_WORDS) + ["promote", "approve"])
+        ),
+        st.tuples(
+            st.sampled_from(
+                ["break", "fail", "mend", "freeze", "thaw", "shut", "open", "delete", "lower", "lose", "blind"]
+            ),
             st.just(""),
         ),
     ),
@@ -34,8 +46,10 @@ _HISTORY = st.lists(
 _DEATHS = st.lists(st.one_of(st.none(), st.integers(0, 5)), max_size=16)
 
 
-def _world(*, adopted: bool) -> World:
-    steps = [{"weight": 10, "hold": "100h"}, {"weight": 50, "hold": "100h"}, {"weight": 100, "hold": "100h"}]
+def _world(*, adopted: bool, approval: bool) -> World:
+    steps: list[dict[str, Any]] = [{"weight": weight, "hold": "100h"} for weight in (10, 50, 100)]
+    if approval:
+        steps.insert(1, {"approval": {"role": "risk"}})
     if adopted:
         world = World(spec(steps=steps, adopt={"service": "old", "deployment": "old"}))
         world.serve_without_us()
@@ -53,7 +67,7 @@ def _do(world: World, what: str, argument: str) -> None:
         case "apply":
             world.apply(argument)
         case "say":
-            world.say(Verb(argument.removesuffix("-full")), full=argument.endswith("-full"))
+            world.say(Verb(argument.partition("-")[0]), **_WORDS.get(argument, {}))
         case "break":
             world.broken[world.raw["model"]["version"]] = "CrashLoopBackOff"
             world.touch()
@@ -66,6 +80,10 @@ def _do(world: World, what: str, argument: str) -> None:
             world.freeze("a fair")
         case "thaw":
             world.freeze("")
+        case "shut":
+            world.apply(advanceOnly={"hours": "03:00-04:00"})
+        case "open":
+            world.apply(advanceOnly=None)
         case "delete":
             world.delete()
             world.run(30)
@@ -79,8 +97,10 @@ def _do(world: World, what: str, argument: str) -> None:
             world.metrics_down = True
 
 
-def _end(history: list[Step], deaths: list[int | None], *, adopted: bool = False) -> dict[str, Any]:
-    world = _world(adopted=adopted)
+def _end(
+    history: list[Step], deaths: list[int | None], *, adopted: bool = False, approval: bool = False
+) -> dict[str, Any]:
+    world = _world(adopted=adopted, approval=approval)
     watch = Watch(world)
     world.crashes = list(deaths)
     for what, argument in history:
@@ -108,6 +128,8 @@ def _end(history: list[Step], deaths: list[int | None], *, adopted: bool = False
         "finalizer": world.finalizer,
         "incidents": sorted((one.revision, str(one.reason)) for one in world.incidents.values()),
         "tickets": sorted(_tickets(world)),
+        "approvals": [(one.step, one.author) for one in status.approvals],
+        "overrides": [one.in_words() for one in status.overrides],
         "step": (status.step.number, status.step.skipped) if status.step else None,
     }
 
@@ -119,17 +141,20 @@ def _tickets(world: World) -> set[tuple[str, str]]:
 
 
 @settings(max_examples=HUNTING or 30)
-@given(history=_HISTORY, deaths=_DEATHS)
-def test_rule_14_crashes_do_not_change_how_it_ends(history: list[Step], deaths: list[int | None]) -> None:
+@given(history=_HISTORY, deaths=_DEATHS, approval=st.booleans())
+def test_rule_14_crashes_do_not_change_how_it_ends(
+    history: list[Step], deaths: list[int | None], approval: bool
+) -> None:
     """Rule 14: restarts at any point, never stuck and never duplicated. (Conflicts, 410s and lost watches are the
     shell's; they are tested with the controller.)"""
-    assert _end(history, deaths) == _end(history, [])
+    assert _end(history, deaths, approval=approval) == _end(history, [], approval=approval)
 
 
 @settings(max_examples=HUNTING or 20)
-@given(history=_HISTORY, deaths=_DEATHS)
-def test_detail_3_crashes_do_not_change_how_an_adoption_ends(history: list[Step], deaths: list[int | None]) -> None:
+@given(history=_HISTORY, deaths=_DEATHS, approval=st.booleans())
+def test_detail_3_crashes_do_not_change_how_an_adoption_ends(
+    history: list[Step], deaths: list[int | None], approval: bool
+) -> None:
     """The same against what was adopted, whose role no label tells."""
-    assert _end([*history, ("say", "undo")], deaths, adopted=True) == _end(
-        [*history, ("say", "undo")], [], adopted=True
-    )
+    whole = [*history, ("say", "undo")]
+    assert _end(whole, deaths, adopted=True, approval=approval) == _end(whole, [], adopted=True, approval=approval)
