@@ -140,7 +140,7 @@ def _promote(d: Draft, human: Human) -> str:
     if contest.is_on(d):
         raise _RefusedError("someone else keeps writing the route's weights; stop that, then resume")
     blind = d.status.blind is not None and not (d.status.weight == 0 and _is_wrong(d.status.blind))
-    if blind and not human.full:
+    if blind and not human.full and not ahead:  # full is refused while an approval is ahead
         raise _RefusedError("there are no metrics to judge by; promote with full to go on all the same")
     paused = d.status.paused if d.status.paused and d.status.paused.reason is Reason.PAUSED_BY_SPEC else None
     full, held = human.full or d.status.phase is Phase.PROMOTING, preflight.holds(d)

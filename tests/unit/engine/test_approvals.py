@@ -484,3 +484,11 @@ def test_detail_37_an_approval_at_the_start_overrules_no_preflight() -> None:
     assert world.weight == 0
     world.say("promote")
     world.run_until(lambda: world.weight == 10, within=30)
+
+
+def test_detail_24_a_blind_step_before_an_approval_can_be_ended() -> None:
+    world = stepping(10, steps=STEPS)
+    world.metrics_down = True
+    world.run(20)
+    world.say("promote")
+    world.run_until(lambda: world.status.phase is Phase.AWAITING_APPROVAL, within=60)
