@@ -13,7 +13,8 @@ def test_one_bad_pod_is_replaced_and_the_model_is_promoted(
     cluster: LocalCluster, operator: Operator, namespace: str, tmp_path: Path
 ) -> None:
     scene = Scene(cluster, namespace)
-    change = changed(steps=[{"weight": 50, "hold": "25s"}])
+    rare = {"catastrophe": {"errorsAbove": "90%"}}  # of twenty requests a quarter fails by chance now and then
+    change = changed(steps=[{"weight": 50, "hold": "25s"}], evaluation=rare)
     scene.serve_first(change=change)
     with scene.users(40):
         scene.apply("2", change=change, ERRORS="0.15", ONE_BAD=str(tmp_path / "taken"))
