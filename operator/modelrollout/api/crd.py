@@ -163,9 +163,8 @@ def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -
     return {"name": name, "type": kind, "jsonPath": path} | ({"priority": 1} if wide else {})
 
 
-def crds() -> dict[str, dict[str, Any]]:
-    """Every CRD of the project, by file name."""
-    rollout = _crd(
+def _rollout() -> dict[str, Any]:
+    return _crd(
         "ModelRollout",
         "modelrollouts",
         "mro",
@@ -183,7 +182,10 @@ def crds() -> dict[str, dict[str, Any]]:
             _column("MESSAGE", ".status.message", wide=True),
         ],
     )
-    decision = _crd(
+
+
+def _decision() -> dict[str, Any]:
+    return _crd(
         "RolloutDecision",
         "rolloutdecisions",
         "mrd",
@@ -199,7 +201,10 @@ def crds() -> dict[str, dict[str, Any]]:
             _column("MESSAGE", ".status.message", wide=True),
         ],
     )
-    incident = _crd(
+
+
+def _incident() -> dict[str, Any]:
+    return _crd(
         "RolloutIncident",
         "rolloutincidents",
         "mri",
@@ -215,7 +220,10 @@ def crds() -> dict[str, dict[str, Any]]:
             _column("MESSAGE", ".spec.message", wide=True),
         ],
     )
-    freeze = _crd(
+
+
+def _freeze() -> dict[str, Any]:
+    return _crd(
         "RolloutFreeze",
         "rolloutfreezes",
         "mrf",
@@ -230,11 +238,15 @@ def crds() -> dict[str, dict[str, Any]]:
         ],
         scope="Cluster",
     )
+
+
+def crds() -> dict[str, dict[str, Any]]:
+    """Every CRD of the project, by file name."""
     return {
-        "modelrollouts.yaml": rollout,
-        "rolloutdecisions.yaml": decision,
-        "rolloutfreezes.yaml": freeze,
-        "rolloutincidents.yaml": incident,
+        "modelrollouts.yaml": _rollout(),
+        "rolloutdecisions.yaml": _decision(),
+        "rolloutfreezes.yaml": _freeze(),
+        "rolloutincidents.yaml": _incident(),
     }
 
 

@@ -101,7 +101,16 @@ def main(
         raise click.UsageError(str(error)) from error
     hosts = tuple(host for given in notify_hosts for host in given.replace(",", " ").split())
     settings = Settings(
-        prometheus_url, kubeconfig, namespace, metrics_delay, workers, allow_promql, page, receivers, hosts, links
+        prometheus_url=prometheus_url,
+        kubeconfig=kubeconfig,
+        namespace=namespace,
+        metrics_delay=metrics_delay,
+        workers=workers,
+        allow_promql=allow_promql,
+        web=page,
+        receivers=receivers,
+        notify_hosts=hosts,
+        links=links,
     )
     sys.exit(asyncio.run(_run(settings, health)))
 
