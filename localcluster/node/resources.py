@@ -12,6 +12,7 @@ from localcluster.node import client as api
 from localcluster.node import environment
 
 _NOT_FOUND = 404
+_TRY_AGAIN = (409, 429)
 _RETRY_SECONDS = 0.5
 _TOKEN_SECONDS = 7 * 24 * 3600
 
@@ -70,15 +71,17 @@ class Resources:
         return {"KUBECONFIG": str(target)}
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
-        """The answer, or None when there is no such object."""
+        """The answer, or None when there is no such object; what is refused for good is the pod's to say."""
         while True:
             try:
                 return await self._client.request(method, path, body)
             except api.ApiError as error:
                 if error.status == _NOT_FOUND:
                     return None
+                if 400 <= error.status < 500 and error.status not in _TRY_AGAIN:
+                    raise environment.InvalidReferenceError(f"{method} {path}: {error}") from error
             except api.TRANSIENT:
-                pass
+                pass  # it is away, and the pod waits for it
             await asyncio.sleep(_RETRY_SECONDS)
 
 
