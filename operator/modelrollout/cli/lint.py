@@ -48,7 +48,10 @@ def _lint(files: Sequence[str], strict: bool, output: str) -> int:
         for one in found.findings:
             click.echo(one.text())
         skipped = f", {found.skipped} of other kinds skipped" if found.skipped else ""
-        click.echo(f"{len(found.objects)} objects{skipped}: {errors} errors, {warnings} warnings", err=True)
+        click.echo(
+            f"{_many(len(found.objects), 'object')}{skipped}: {_many(errors, 'error')}, {_many(warnings, 'warning')}",
+            err=True,
+        )
     if not found.objects and not errors and output == "text":
         click.echo("no ModelRollout among them: is it the right file?", err=True)
     return _ERRORS if errors else _WARNINGS if warnings and strict else 0
@@ -89,3 +92,7 @@ def _summary(found: Linted) -> dict[str, object]:
         "objects": len(found.objects),
         "skipped": found.skipped,
     }
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

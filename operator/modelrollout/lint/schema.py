@@ -185,10 +185,11 @@ def _unknown(value: dict[str, Any], schema: Schema, path: str) -> Iterator[Probl
         return
     lenient = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
     known = [*properties, *pod_fields(path)] if lenient else list(properties)
+    missing = [name for name in schema.get("required", ()) if name not in value]
     for name in value:
         if name in known:
             continue
-        where, hint = _below(path, name), near(name, known)
+        where, hint = _below(path, name), near(name, missing) or near(name, known)
         if not lenient:
             yield Problem(where, f'unknown field "{where}"{hint}')
         elif hint:

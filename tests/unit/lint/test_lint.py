@@ -99,6 +99,7 @@ def test_a_missing_field_is_shown_where_it_belongs() -> None:
     ("old", "new", "field", "hint"),
     [
         ("gates:", "gate:", "spec.gate", "did you mean gates?"),
+        ("  model:", "  modle:", "spec.modle", "did you mean model?"),
         ("atMost: 200ms", "atmost: 200ms", "spec.gates[1].atmost", "did you mean atMost?"),
         ("kind: ModelRollout", "kind: ModelRolout", "kind", "did you mean ModelRollout?"),
         ("modelrollout.io/v1alpha1", "modelrollout.io/v1", "apiVersion", "write apiVersion: modelrollout.io/v1alpha1"),
