@@ -24,6 +24,7 @@ from modelrollout.engine.model import (
     SetWeights,
 )
 from modelrollout.kube.client import DECISIONS, ROLLOUTS, KubeError, NotFound
+from modelrollout.telemetry import meters
 
 __all__ = ["Actions", "RolloutGoneError"]
 
@@ -135,6 +136,7 @@ class Actions:
         path = DECISIONS.path(key[0], answer.name, "status")
         try:
             whole = await self._at.kube.merge_patch(path, {"status": status})
+            meters.PEOPLE_SAID.labels(str(answer.state)).inc()
             archived = {"name": answer.name, "spec": whole.get("spec"), "status": whole.get("status")}
             _log.info("%s/%s: decision on record: %s", *key, json.dumps(archived, ensure_ascii=False))
         except NotFound:

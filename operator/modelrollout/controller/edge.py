@@ -64,9 +64,9 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, failed: asynci
 
     @kopf.on.probe(id="queue", registry=registry)
     def probe(**_: Any) -> str:
-        overdue = holder["app"].queue.overdue if "app" in holder else 0.0
-        if overdue > _STUCK_AFTER_SECONDS:
-            raise kopf.PermanentError(f"the queue is stuck since {overdue:.0f} s")
+        stuck = holder["app"].queue.state.stuck_for if "app" in holder else 0.0
+        if stuck > _STUCK_AFTER_SECONDS:
+            raise kopf.PermanentError(f"the queue is stuck since {stuck:.0f} s")
         return "ok"
 
     _ours = settings

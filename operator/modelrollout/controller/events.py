@@ -12,6 +12,7 @@ from modelrollout.api.meta import GROUP, VERSION
 from modelrollout.api.objects import Rollout
 from modelrollout.engine.model import Event
 from modelrollout.kube.client import CORE_EVENTS, Kube, KubeError
+from modelrollout.telemetry import meters
 
 __all__ = ["post"]
 
@@ -42,5 +43,6 @@ async def post(kube: Kube, rollout: Rollout, event: Event) -> None:
     }
     try:
         await kube.create(CORE_EVENTS.path(rollout.namespace), body)
+        meters.EVENTS.labels(str(event.reason)).inc()
     except KubeError as error:
         _log.warning("%s/%s: the event %s could not be posted: %s", *rollout.key, event.reason, error)

@@ -13,19 +13,34 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from modelrollout.kube.client import ConflictError, KubeError
+from modelrollout.telemetry import meters
 
-__all__ = ["WorkQueue"]
+__all__ = ["LANES", "QueueState", "WorkQueue"]
 
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 
+LANES: Final = ("urgent", "ordinary")
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
 _MOST_DOUBLINGS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How the queue is, for the metrics and the liveness probe; ages in seconds, in the order of :data:`LANES`."""
+
+    length: tuple[int, int]
+    oldest: tuple[float, float]
+    running: int
+    longest_run: float
+    stuck_for: float
+    """Since when something waits and nothing that was begun has ended. A queue that is only long is not stuck."""
 
 
 class WorkQueue:
@@ -44,6 +59,7 @@ class WorkQueue:
         self._order = itertools.count()
         self._ready = asyncio.Semaphore(0)
         self._sooner = asyncio.Event()
+        self._ended_at = 0.0
 
     def add(self, key: Key, *, urgent: bool = False) -> None:
         """Look at a key as soon as a worker is free; urgent ones first."""
@@ -69,10 +85,17 @@ class WorkQueue:
         self._sooner.set()
 
     @property
-    def overdue(self) -> float:
-        """Seconds since which the oldest key waits for a worker, or is being worked on; for the liveness probe."""
+    def state(self) -> QueueState:
+        """How it is now."""
         now = asyncio.get_running_loop().time()
-        return max((now - at for at in (*self._waiting.values(), *self._running.values())), default=0.0)
+        urgent, ordinary = (max((now - self._waiting[key] for key in lane), default=0.0) for lane in self._lanes)
+        return QueueState(
+            length=(len(self._lanes[0]), len(self._lanes[1])),
+            oldest=(urgent, ordinary),
+            running=len(self._running),
+            longest_run=max((now - at for at in self._running.values()), default=0.0),
+            stuck_for=min(now - self._ended_at, max(urgent, ordinary)),
+        )
 
     async def run(self) -> None:
         """Work for ever."""
@@ -95,22 +118,30 @@ class WorkQueue:
                 await asyncio.wait_for(self._sooner.wait(), timeout)
 
     async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             key = await self._next()
-            self._running[key] = asyncio.get_running_loop().time()
+            begun = self._running[key] = loop.time()
+            result = "done"
             try:
                 after = await self._work(key)
                 self._failures.pop(key, None)
             except ConflictError as error:
+                result = "conflict"
                 after = self._pause_after_failure(key)
                 _log.debug("%s/%s changed under our hands; again in %.1f s: %s", *key, after, error)
             except KubeError as error:
+                result = "api_error"
                 after = self._pause_after_failure(key)
                 _log.warning("%s/%s: %s; again in %.1f s", *key, error, after)
             except Exception:
+                result = "error"
                 after = self._pause_after_failure(key)
                 _log.exception("reconciling %s/%s failed; again in %.1f s", *key, after)
             del self._running[key]
+            self._ended_at = loop.time()
+            meters.LOOKS.labels(result).inc()
+            meters.LOOK_SECONDS.observe(self._ended_at - begun)
             if key in self._again:
                 self.add(key, urgent=self._again.pop(key))
             if after is not None:
@@ -123,6 +154,8 @@ class WorkQueue:
 
     async def _next(self) -> Key:
         await self._ready.acquire()
-        key = (self._lanes[0] or self._lanes[1]).popleft()
-        del self._waiting[key]
+        lane = 0 if self._lanes[0] else 1
+        key = self._lanes[lane].popleft()
+        waited = asyncio.get_running_loop().time() - self._waiting.pop(key)
+        meters.QUEUE_WAIT_SECONDS.labels(LANES[lane]).observe(waited)
         return key

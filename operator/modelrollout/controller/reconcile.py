@@ -35,6 +35,7 @@ from modelrollout.engine.revision import child_name, revision_hash
 from modelrollout.gates.evidence import Interval
 from modelrollout.kube.client import ROLLOUTS, ConflictError, KubeError
 from modelrollout.metrics.base import Arm
+from modelrollout.telemetry import meters
 
 __all__ = ["Reconciler"]
 
@@ -117,7 +118,8 @@ class Reconciler:
     async def _look_at(self, rollout: Rollout) -> float | None:
         seen = await self._observe(rollout)
         seen = replace(seen, measurement=self._take_measurement(rollout, seen))
-        decision = decide(seen)
+        with meters.DECIDE_SECONDS.time():
+            decision = decide(seen)
         await self._do_first(rollout, seen, decision)
         await self._keep_status(rollout, decision.status, seen.now)
         try:

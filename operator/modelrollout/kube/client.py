@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
 from modelrollout.api.meta import FIELD_MANAGER, GROUP, VERSION
+from modelrollout.telemetry import meters
 from modelrollout.transport import words
 
 __all__ = [
@@ -56,6 +58,7 @@ _WATCH_SECONDS: Final = 300
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
 _MERGE_PATCH: Final = "application/merge-patch+json"
+_VERBS: Final = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete", "WATCH": "watch"}
 
 
 class KubeError(Exception):
@@ -183,11 +186,13 @@ class Kube:
         urgent: bool = False,
     ) -> dict[str, Any]:
         async with contextlib.nullcontext() if urgent else self._slots:
-            response = await self._send(method, path, body, query or {}, content_type, _TIMEOUT_SECONDS)
-            try:
-                raw = await response.read()
-            except (TimeoutError, aiohttp.ClientError, OSError) as error:
-                raise KubeError(0, f"the API server did not answer: {words(error)}") from error
+            with _counted(method, path) as answer:
+                response = await self._send(method, path, body, query or {}, content_type, _TIMEOUT_SECONDS)
+                try:
+                    raw = await response.read()
+                except (TimeoutError, aiohttp.ClientError, OSError) as error:
+                    raise KubeError(0, f"the API server did not answer: {words(error)}") from error
+                answer.code = str(response.status)
         _raise_for(response.status, raw)
         found = json.loads(raw)
         assert isinstance(found, dict)
@@ -227,7 +232,9 @@ class Kube:
             "timeoutSeconds": str(_WATCH_SECONDS),
         } | ({"labelSelector": selector} if selector else {})
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT_SECONDS, sock_read=90.0)
-        response = await self._send("GET", path, None, query, "application/json", timeout)
+        with _counted("WATCH", path) as answer:
+            response = await self._send("GET", path, None, query, "application/json", timeout)
+            answer.code = str(response.status)
         try:
             if response.status != 200:
                 _raise_for(response.status, await response.read())
@@ -240,6 +247,41 @@ class Kube:
             raise KubeError(0, f"the watch broke off: {words(error)}") from error
         finally:
             response.response.close()
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What became of a request."""
+
+    code: str = ""
+    """HTTP status; "none" without an answer; empty while nobody knows."""
+
+
+@contextlib.contextmanager
+def _counted(method: str, path: str) -> Iterator[_Counted]:
+    """Count a request and the time it takes; of a watch only that it was asked for."""
+    verb, resource = _of(method, path)
+    answer, begun = _Counted(), time.perf_counter()
+    try:
+        yield answer
+    except KubeError as error:
+        answer.code = str(error.status or "none")
+        raise
+    finally:
+        if answer.code:
+            meters.API_REQUESTS.labels(verb, resource, answer.code).inc()
+            if verb != "watch":
+                meters.API_SECONDS.labels(verb).observe(time.perf_counter() - begun)
+
+
+def _of(method: str, path: str) -> tuple[str, str]:
+    """Verb and resource (with its subresource), as in a rule of RBAC; no name of an object."""
+    parts = path.strip("/").split("/")
+    parts = parts[2 if parts[0] == "api" else 3 :]
+    if parts[:1] == ["namespaces"] and len(parts) > 2:
+        parts = parts[2:]
+    verb = "list" if method == "GET" and len(parts) == 1 else _VERBS[method]
+    return verb, "/".join(parts[::2])
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

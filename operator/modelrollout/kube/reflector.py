@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from modelrollout.kube.client import Gone, Kube, KubeError, Resource
+from modelrollout.telemetry import meters
 
 __all__ = ["Reflector"]
 
@@ -63,6 +64,13 @@ class Reflector:
         """It was listed once, with success or not."""
         self.error: KubeError | None = None
         """Why the last attempt failed; None while all is well."""
+        self.alive_at = 0.0
+        """When it last heard something or tried again, by the loop's clock; the liveness probe reads it."""
+
+    @property
+    def plural(self) -> str:
+        """What it copies."""
+        return self._resource.plural
 
     def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """One object."""
@@ -84,7 +92,7 @@ class Reflector:
         loop = asyncio.get_running_loop()
         pause = _FIRST_PAUSE
         while True:
-            begun = loop.time()
+            begun = self.alive_at = loop.time()
             try:
                 await self._watch(await self._list())
             except KubeError as error:
@@ -93,6 +101,7 @@ class Reflector:
                 if loop.time() - begun > _HEALTHY_SECONDS:
                     pause = _FIRST_PAUSE
                 if not isinstance(error, Gone):
+                    meters.REFLECTOR_FAILURES.labels(self._resource.plural).inc()
                     _log.warning("watching %s: %s; again in %.1f s", self._resource.plural, error, pause)
                 await asyncio.sleep(pause * (0.5 + random.random()))
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -100,6 +109,7 @@ class Reflector:
     async def _list(self) -> str:
         query = {"labelSelector": self._selector} if self._selector else {}
         answer = await self._kube.get(self._path, **query)
+        self.alive_at = asyncio.get_running_loop().time()
         found = {_key(item): item for item in answer.get("items") or []}
         listed = _version(answer)
         gone = [body for key, body in self.objects.items() if key not in found and _version(body) <= listed]
@@ -118,8 +128,9 @@ class Reflector:
         """Follow the collection; when the server ends a stream, take it up where it ended."""
         loop = asyncio.get_running_loop()
         while True:
-            begun = loop.time()
+            begun = self.alive_at = loop.time()
             async for event in self._kube.watch(self._path, version, self._selector):
+                self.alive_at = loop.time()
                 body = event["object"]
                 version = body["metadata"]["resourceVersion"]
                 if event["type"] == "BOOKMARK":

@@ -10,7 +10,10 @@ Source: Prometheus HTTP API v1, /api/v1/query, /api/v1/query_range and the endpo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -18,6 +21,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from modelrollout.telemetry import meters
 from modelrollout.transport import words
 
 __all__ = ["Answer", "Client", "NotYetError", "RefusedQueryError", "SourceDownError"]
@@ -73,8 +77,9 @@ class Answer:
 class Client:
     """One Prometheus."""
 
-    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS, *, source: str = "default") -> None:
         self.url = url.rstrip("/")
+        self._source = source
         self.timeout = timeout
         self.queries = 0
         """How many HTTP requests were sent."""
@@ -113,13 +118,32 @@ class Client:
     async def _query(self, what: str, form: dict[str, str], turn: asyncio.Semaphore, timeout: float) -> Answer:
         form["timeout"] = f"{_SERVERS_SHARE * timeout:g}s"
         async with turn:
-            try:
-                async with self._http().post(
-                    f"{self.url}/api/v1/{what}", data=form, timeout=aiohttp.ClientTimeout(total=timeout)
-                ) as response:
-                    raw, status, date = await response.read(), response.status, response.headers.get("Date", "")
-            except (TimeoutError, aiohttp.ClientError, OSError) as error:
-                raise SourceDownError(f"Prometheus at {self.url} does not answer: {words(error)}") from error
+            with self._counted():
+                return await self._ask(what, form, timeout)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count a question by what came of it, and the time it takes."""
+        outcome, begun = "", time.perf_counter()
+        try:
+            yield
+            outcome = "ok"
+        except (RefusedQueryError, SourceDownError) as error:
+            outcome = "refused" if isinstance(error, RefusedQueryError) else "down"
+            raise
+        finally:
+            if outcome:  # a question that was cancelled says nothing of Prometheus
+                meters.PROMETHEUS_REQUESTS.labels(self._source, outcome).inc()
+                meters.PROMETHEUS_SECONDS.labels(self._source).observe(time.perf_counter() - begun)
+
+    async def _ask(self, what: str, form: dict[str, str], timeout: float) -> Answer:
+        try:
+            async with self._http().post(
+                f"{self.url}/api/v1/{what}", data=form, timeout=aiohttp.ClientTimeout(total=timeout)
+            ) as response:
+                raw, status, date = await response.read(), response.status, response.headers.get("Date", "")
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise SourceDownError(f"Prometheus at {self.url} does not answer: {words(error)}") from error
         return _whole_answer(raw, status, _date(date), self.url)
 
     async def about(self, what: str, query: dict[str, str]) -> object:

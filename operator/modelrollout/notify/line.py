@@ -17,6 +17,7 @@ from typing import Final
 
 from modelrollout.api.enums import Urgency
 from modelrollout.notify.base import DeliveryError, Message, Receiver
+from modelrollout.telemetry import meters
 
 __all__ = ["Job", "Line", "Outcome"]
 
@@ -133,6 +134,7 @@ class Line:
 
     async def _succeeded(self, job: Job, reference: str) -> None:
         self._failures, self._open_until = 0, 0.0
+        meters.NOTIFICATIONS.labels(str(job.urgency), "told").inc()
         every = self.receiver.repeats_every
         if every is not None and job.repeats:
             job.not_before = asyncio.get_running_loop().time() + every
@@ -151,6 +153,7 @@ class Line:
         _log.log(
             logging.INFO if job.attempts > 1 else logging.WARNING, "%s is not told of %s: %s", self.name, job.id, error
         )
+        meters.NOTIFICATIONS.labels(str(job.urgency), "dead" if given_up else "failed").inc()
         if given_up and not job.repeats:
             self._drop(job)
         await self._say(job, Outcome(given_up, job.attempts, problem=str(error), settings=error.settings))

@@ -113,6 +113,11 @@ class Outbox:
         for mid in list(rounds):
             self._end(rounds, mid)
 
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for a receiver, or are repeated to one."""
+        return sum(line.waiting for line in self._lines.values())
+
     async def close(self) -> None:
         """Stop every line."""
         for line in self._lines.values():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelrollout.controller.queue import WorkQueue
+from modelrollout.controller.queue import QueueState, WorkQueue
 from modelrollout.kube.client import ConflictError, KubeError
 
 Key = tuple[str, str]
@@ -183,11 +183,31 @@ def test_a_stuck_worker_is_noticed() -> None:
                 await asyncio.sleep(1000)
 
         queue = WorkQueue(work, workers=1)
-        assert queue.overdue == 0.0
+        assert queue.state == QueueState((0, 0), (0.0, 0.0), 0, 0.0, 0.0)
         queue.add(A)
         task = asyncio.create_task(queue.run())
-        await asyncio.sleep(300)
-        assert queue.overdue == 300
+        await asyncio.sleep(100)
+        queue.add(B)
+        await asyncio.sleep(200)
+        assert queue.state == QueueState((0, 1), (0.0, 200.0), 1, longest_run=300.0, stuck_for=200.0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    _run(script)
+
+
+def test_a_queue_that_is_only_long_is_not_stuck() -> None:
+    """A restart would make an overload worse."""
+
+    async def script() -> None:
+        queue = WorkQueue(lambda key: asyncio.sleep(5.0), workers=1)
+        for number in range(100):
+            queue.add(("recs", str(number)))
+        task = asyncio.create_task(queue.run())
+        await asyncio.sleep(301)
+        assert queue.state.oldest[1] == 301
+        assert queue.state.stuck_for <= 5.0
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

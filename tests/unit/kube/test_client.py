@@ -10,7 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 
-from modelrollout.kube.client import ConflictError, Gone, Invalid, Kube, KubeError, NotFound
+from modelrollout.kube.client import ROLLOUTS, TOKEN_REVIEWS, ConflictError, Gone, Invalid, Kube, KubeError, NotFound
+from modelrollout.telemetry.meters import REGISTRY
 
 Serve = Callable[[Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[Kube]]
 
@@ -133,3 +134,34 @@ async def test_an_error_in_a_watch_is_raised(serve: Serve) -> None:
     kube = await serve(_stream(json.dumps(error).encode() + b"\n"))
     with pytest.raises(Gone, match="too old"):
         [event async for event in kube.watch("/x", "1", "a=b")]
+
+
+def _sent(verb: str, resource: str, code: str) -> float:
+    labels = {"verb": verb, "resource": resource, "code": code}
+    return REGISTRY.get_sample_value("modelrollout_api_requests_total", labels) or 0.0
+
+
+async def test_requests_are_counted_by_verb_resource_and_answer_and_never_by_name(serve: Serve) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response({}, status=200 if request.method == "GET" else 409)
+
+    kube = await serve(answer)
+    asked = [
+        ("list", "modelrollouts", "200"),
+        ("get", "modelrollouts", "200"),
+        ("patch", "modelrollouts/status", "409"),
+    ]
+    asked += [("create", "tokenreviews", "409"), ("get", "modelrollouts", "none")]
+    before = [_sent(*one) for one in asked]
+    await kube.get(ROLLOUTS.path())
+    await kube.get(ROLLOUTS.path("recs", "ranker"))
+    for refused in (
+        kube.json_patch(ROLLOUTS.path("recs", "ranker", "status"), []),
+        kube.create(TOKEN_REVIEWS.path(), {}),
+    ):
+        with pytest.raises(ConflictError):
+            await refused
+    kube._api.configuration.host = "http://127.0.0.1:9"
+    with pytest.raises(KubeError):
+        await kube.get(ROLLOUTS.path("recs", "ranker"))
+    assert [_sent(*one) - was for one, was in zip(asked, before, strict=True)] == [1.0] * len(asked)
