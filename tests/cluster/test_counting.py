@@ -70,7 +70,7 @@ def _exporters(folder: Path) -> Iterator[Exporters]:
 
 @asynccontextmanager
 async def _provider(url: str, *, allow_promql: bool = False) -> AsyncIterator[Prometheus]:
-    one = Prometheus(url, allow_promql=allow_promql)
+    one = Prometheus.at(url, allow_promql=allow_promql)
     try:
         yield one
     finally:

@@ -65,7 +65,7 @@ async def test_detail_21_every_preset_is_counted_by_a_real_prometheus(tmp_path: 
     arms = [Arm(revision, "recs", f"ranker-{revision}", 80, born) for revision in ("aaaaaaaaaa", "bbbbbbbbbb")]
     try:
         with real_prometheus(tmp_path / "prometheus", [exporters.job("pods")]) as url:
-            provider = Prometheus(url)
+            provider = Prometheus.at(url)
             try:
                 await _until_all_are_scraped(provider, len(servers))
                 start = datetime.fromtimestamp(int(time.time()) + 1, UTC)

@@ -194,8 +194,8 @@ class FaultyProxy:
 
 @functools.cache
 def _bomb() -> bytes:
-    """300 MB in 300 KB."""
-    return gzip.compress(b"[" + b" " * 300_000_000 + b"]", compresslevel=9)
+    """64 MB in 64 KB."""
+    return gzip.compress(b"{" + b" " * 64_000_000 + b"}", compresslevel=6)
 
 
 def _date(seconds: float) -> str:
@@ -231,7 +231,7 @@ _ANSWERS: Final[dict[Fault | None, Callable[[], web.Response]]] = {
     Fault.UNAUTHORIZED: lambda: web.Response(status=401, text="Unauthorized"),
     Fault.REDIRECT: lambda: web.Response(status=307, headers={"Location": "http://169.254.169.254/latest/meta-data"}),
     Fault.RUBBISH: lambda: web.Response(body=bytes(range(256)) * 64),
-    Fault.DEEP: lambda: web.Response(text="[" * 1_000_000),
+    Fault.DEEP: lambda: web.Response(text='{"a":' * 200_000),
     Fault.OTHER: lambda: web.json_response({"status": "success", "data": ["up"], "warnings": 7}),
     Fault.BOMB: lambda: web.Response(body=_bomb(), headers={"Content-Encoding": "gzip"}),
 }

@@ -71,7 +71,7 @@ def _is_down(one: GateMeasurement) -> bool:
 
 
 async def _read(url: str, spec: ModelRolloutSpec, gates: list[Gate], baseline: Baseline, now: datetime) -> _Seen:
-    provider = Prometheus(url, timeout=_TIMEOUT_SECONDS, allow_promql=True)
+    provider = Prometheus.at(url, timeout=_TIMEOUT_SECONDS, allow_promql=True)
     step = parse_duration(spec.evaluation.interval)
     end = floored(now - _DELAY, step)
     plan = Plan(dict.fromkeys((gate.name for gate in gates), end - max(_RECENT, 2 * step)), end, step, preflight=True)

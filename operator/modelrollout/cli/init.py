@@ -101,7 +101,7 @@ def _measured(url: str, serving: Serving) -> list[Seen]:
     from modelrollout.starting.evidence import look
 
     async def ask() -> list[Seen]:
-        client = Client(url, timeout=30.0)
+        client = Client.at(url, timeout=30.0)
         try:
             return await look(
                 client,

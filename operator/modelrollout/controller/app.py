@@ -67,8 +67,8 @@ class Application:
         self._page = Page(settings.web, kube, self.store, deployments) if settings.web else None
         self._reflectors = (deployments, pods, slices, routes, self._freezes.labelled)
         policies, bindings = (Reflector(kube, one, lambda _: None) for one in (ADMISSION_POLICIES, ADMISSION_BINDINGS))
-        self._http = Http()
-        directory = Directory(settings.receivers, kube, self._http, settings.notify_hosts)
+        self._http, self._guests = Http(), Http(guarded=True)
+        directory = Directory(settings.receivers, kube, self._http, self._guests, settings.notify_hosts)
         incidents = Incidents(kube, settings.links)
         self._outbox = Outbox(directory, incidents, wake=lambda key: self.queue.add(key, urgent=False))
         self._helpful = (self._freezes.objects, policies, bindings)
@@ -115,6 +115,7 @@ class Application:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._outbox.close()
         await self._http.close()
+        await self._guests.close()
         await self._metrics.close()
         await self._kube.close()
 

@@ -1,8 +1,9 @@
 """Prometheus' HTTP API (also Thanos', Mimir's, VictoriaMetrics'): a whole answer, or the reason why there is none.
 
-Asynchronous HTTP on one session: it is cancelled cleanly, times out, and keeps the warnings that make a partial answer
-recognisable. ``prometheus-api-client``, which is synchronous and drops warnings, serves where neither matters: listing
-names to say "did you mean".
+One connection (``wire.py``) for everything: it is cancelled cleanly, times out, and keeps the warnings that make a
+partial answer recognisable. While the source is down nothing is asked of it but whether it is back (``breaker.py``).
+``prometheus-api-client``, which is synchronous and drops warnings, serves where neither matters: listing names to say
+"did you mean". It speaks through the same connection.
 
 Source: Prometheus HTTP API v1, /api/v1/query, /api/v1/query_range and the endpoints for metadata.
 """
@@ -11,30 +12,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-import aiohttp
-
+from modelrollout.metrics.breaker import Breaker, State
+from modelrollout.metrics.wire import NoAnswerError, Reply, TooLargeError, Wire
 from modelrollout.telemetry import meters
-from modelrollout.transport import words
 
 __all__ = ["Answer", "Client", "NotYetError", "RefusedQueryError", "SourceDownError"]
 
 TIMEOUT_SECONDS: Final = 5.0
-_AT_ONCE: Final = 4
-"""Questions at a time. Prometheus runs 20 by default for everybody."""
 _LONG_AT_ONCE: Final = 1
 """Questions about the past at a time, so that these never keep the present waiting."""
 _SERVERS_SHARE: Final = 0.8
 """Prometheus itself gives up a little earlier, and says so: a slow query is told from a Prometheus that hangs."""
 _LONG_TIMES: Final = 6.0
 """A question about many instants may take that many times as long."""
+_PROBE_SECONDS: Final = 2.0
+_NOBODY_ASKS_SECONDS: Final = 60.0
+"""A source that nobody asked for so long is not probed any more."""
+_LONGEST_WORDS: Final = 300
+_OK: Final = 200
+_TOO_LARGE: Final = "too_large"
 
 
 class SourceDownError(Exception):
@@ -47,7 +54,7 @@ class SourceDownError(Exception):
     @property
     def splittable(self) -> bool:
         """Whether it was the question that was too much for it."""
-        return self.kind in ("execution", "timeout")
+        return self.kind in ("execution", "timeout", _TOO_LARGE)
 
 
 class RefusedQueryError(Exception):
@@ -75,22 +82,39 @@ class Answer:
 
 
 class Client:
-    """One Prometheus."""
+    """One Prometheus. ``source``: its name in the operator's own metrics."""
 
-    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS, *, source: str = "default") -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, wire: Wire, *, source: str = "default") -> None:
+        self.url = wire.url
         self._source = source
-        self.timeout = timeout
-        self.queries = 0
-        """How many HTTP requests were sent."""
-        self._session: aiohttp.ClientSession | None = None
-        self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._wire = wire
+        self._turn = asyncio.Semaphore(wire.limits.at_once)
         self._long_turn = asyncio.Semaphore(_LONG_AT_ONCE)
+        self._breaker = Breaker()
+        self._prober: asyncio.Task[None] | None = None
+        self._asked_at = 0.0
+
+    @classmethod
+    def at(cls, url: str, timeout: float = TIMEOUT_SECONDS) -> Client:
+        """A Prometheus that lets everybody ask."""
+        return cls(Wire(url.rstrip("/"), timeout))
+
+    @property
+    def queries(self) -> int:
+        """How many HTTP requests were sent."""
+        return self._wire.sent
+
+    @property
+    def down_since(self) -> datetime | None:
+        """Since when it is down; None while it answers."""
+        return None if self._breaker.state is State.CLOSED else self._breaker.since
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        if self._prober is not None:
+            self._prober.cancel()
+            await asyncio.gather(self._prober, return_exceptions=True)
+        await self._wire.close()
 
     async def instant(self, query: str, at: datetime) -> Answer:
         """A query's value at an instant.
@@ -99,7 +123,7 @@ class Client:
         ------
         SourceDownError, RefusedQueryError
         """
-        return await self._query("query", {"query": query, "time": _seconds(at)}, self._turn, self.timeout)
+        return await self._query("query", {"query": query, "time": _seconds(at)}, self._turn, self._wire.timeout)
 
     async def range(
         self, query: str, start: datetime, end: datetime, step: timedelta, *, patient: bool = False
@@ -113,11 +137,14 @@ class Client:
         """
         form = {"query": query, "start": _seconds(start), "end": _seconds(end), "step": f"{step.total_seconds():g}"}
         turn = self._long_turn if patient else self._turn
-        return await self._query("query_range", form, turn, _LONG_TIMES * self.timeout)
+        return await self._query("query_range", form, turn, _LONG_TIMES * self._wire.timeout)
 
     async def _query(self, what: str, form: dict[str, str], turn: asyncio.Semaphore, timeout: float) -> Answer:
         form["timeout"] = f"{_SERVERS_SHARE * timeout:g}s"
+        self._asked_at = asyncio.get_running_loop().time()
+        self._refuse_while_down()
         async with turn:
+            self._refuse_while_down()  # it may have failed others while this one waited
             with self._counted():
                 return await self._ask(what, form, timeout)
 
@@ -138,22 +165,81 @@ class Client:
 
     async def _ask(self, what: str, form: dict[str, str], timeout: float) -> Answer:
         try:
-            async with self._http().post(
-                f"{self.url}/api/v1/{what}", data=form, timeout=aiohttp.ClientTimeout(total=timeout)
-            ) as response:
-                raw, status, date = await response.read(), response.status, response.headers.get("Date", "")
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise SourceDownError(f"Prometheus at {self.url} does not answer: {words(error)}") from error
-        return _whole_answer(raw, status, _date(date), self.url)
+            answer = self._read(await self._wire.post(f"/api/v1/{what}", form, timeout))
+        except NoAnswerError as error:
+            self._breaker = self._breaker.failed(datetime.now(UTC), str(error))
+            self._probe_while_down()
+            raise SourceDownError(f"Prometheus at {self.url} {error}") from error
+        except TooLargeError as error:
+            text = f"Prometheus at {self.url} {error}: narrow the gate's selector"
+            raise SourceDownError(text, kind=_TOO_LARGE) from error
+        self._breaker = self._breaker.answered()
+        return self._whole(*answer)
+
+    def _read(self, reply: Reply) -> tuple[dict[str, Any], datetime | None]:
+        """The answer's JSON, whatever it says; a NoAnswerError when it is none of Prometheus'."""
+        try:
+            answer = json.loads(reply.raw)
+        except (ValueError, RecursionError) as error:
+            raise NoAnswerError(f"answered HTTP {reply.status} without JSON") from error
+        if not isinstance(answer, dict) or answer.get("status") not in ("success", "error"):
+            raise NoAnswerError(f"answered HTTP {reply.status} with JSON that is no answer")
+        return answer, _date(reply.date)
+
+    def _whole(self, answer: dict[str, Any], clock: datetime | None) -> Answer:
+        if answer["status"] == "error":
+            kind = str(answer.get("errorType", "error"))
+            text = f"{kind}: {self._said(answer.get('error', ''))}"
+            if kind == "bad_data":
+                raise RefusedQueryError(f"Prometheus refuses the query: {text}")
+            raise SourceDownError(f"Prometheus at {self.url} could not answer: {text}", kind=kind)
+        warnings, data = answer.get("warnings") or [], answer.get("data") or {}
+        if not isinstance(warnings, list) or not isinstance(data, dict) or not isinstance(data.get("result", []), list):
+            raise SourceDownError(f"Prometheus at {self.url} gave an answer of another shape")
+        partial = [self._said(text) for text in warnings if not str(text).startswith("PromQL ")]
+        if partial:
+            raise SourceDownError(f"Prometheus at {self.url} gave a partial answer: {partial[0]}")
+        kind, notes = str(data.get("resultType", "vector")), tuple(str(text) for text in warnings)
+        return Answer(kind, data.get("result") or [], clock, notes)
+
+    def _said(self, text: object) -> str:
+        """Words of the server, short and without a secret."""
+        return self._wire.credential.scrubbed(str(text))[:_LONGEST_WORDS]
+
+    def _refuse_while_down(self) -> None:
+        if self._breaker.state is State.OPEN:
+            self._probe_while_down()
+            raise SourceDownError(f"Prometheus at {self.url} {self._breaker.says}")
+
+    def _probe_while_down(self) -> None:
+        if self._breaker.state is State.OPEN and (self._prober is None or self._prober.done()):
+            self._prober = asyncio.ensure_future(self._probe())
+
+    async def _probe(self) -> None:
+        """Find out when it is back, as long as somebody wants to know."""
+        loop = asyncio.get_running_loop()
+        while self._breaker.state is State.OPEN:
+            await asyncio.sleep(self._breaker.pause(random.random()))
+            if loop.time() - self._asked_at > _NOBODY_ASKS_SECONDS:
+                return
+            try:
+                self._read(await self._wire.get("/api/v1/query", {"query": "1"}, _PROBE_SECONDS))
+            except (NoAnswerError, TooLargeError) as error:
+                self._breaker = self._breaker.probe_failed(str(error))
+            else:
+                self._breaker = self._breaker.tried_again()
 
     async def about(self, what: str, query: dict[str, str]) -> object:
         """What is known *about* metrics (``metadata``, ``labels``); None when nobody says."""
-        try:
-            async with self._http().get(f"{self.url}/api/v1/{what}", params=query) as response:
-                answer = json.loads(await response.read())
-                return answer.get("data") if isinstance(answer, dict) else None
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+        if self._breaker.state is State.OPEN:
             return None
+        async with self._turn:
+            try:
+                reply = await self._wire.get(f"/api/v1/{what}", query, self._wire.timeout)
+                answer = json.loads(reply.raw)
+            except (NoAnswerError, TooLargeError, ValueError, RecursionError):
+                return None
+        return answer.get("data") if isinstance(answer, dict) else None
 
     async def names(self) -> list[str]:
         """The names of all metrics.
@@ -162,17 +248,21 @@ class Client:
         ------
         SourceDownError
         """
-        self.queries += 1
-        try:
-            return await asyncio.wait_for(asyncio.to_thread(_list_names, self.url, self.timeout), self.timeout)
-        except Exception as error:  # the library raises what its transport raises
-            raise SourceDownError(f"Prometheus at {self.url} did not list its metrics: {words(error)}") from error
+        self._refuse_while_down()
+        timeout, loop = self._wire.timeout, asyncio.get_running_loop()
 
-    def _http(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.timeout))
-        self.queries += 1
-        return self._session
+        def ask(path: str) -> Reply:
+            reply = asyncio.run_coroutine_threadsafe(self._wire.get(path, {}, timeout), loop).result(2.0 * timeout)
+            if reply.status != _OK:  # the library would quote the page, which may quote what was sent
+                raise NoAnswerError(f"answered HTTP {reply.status}")
+            return reply
+
+        async with self._long_turn:
+            try:
+                return await asyncio.to_thread(_list_names, self.url, ask)
+            except Exception as error:  # the library raises what its transport raises
+                text = self._said(error) or type(error).__name__
+                raise SourceDownError(f"Prometheus at {self.url} did not list its metrics: {text}") from error
 
 
 def _seconds(at: datetime) -> str:
@@ -186,29 +276,26 @@ def _date(text: str) -> datetime | None:
         return None
 
 
-def _whole_answer(raw: bytes, status: int, clock: datetime | None, url: str) -> Answer:
-    try:
-        answer = json.loads(raw)
-    except ValueError as error:
-        raise SourceDownError(f"Prometheus at {url} answered HTTP {status} without JSON") from error
-    if not isinstance(answer, dict):
-        raise SourceDownError(f"Prometheus at {url} answered HTTP {status} with JSON that is no answer")
-    if answer.get("status") != "success":
-        text = f"{answer.get('errorType', 'error')}: {answer.get('error', '')}"
-        if answer.get("errorType") == "bad_data":
-            raise RefusedQueryError(f"Prometheus refuses the query: {text}")
-        raise SourceDownError(f"Prometheus at {url} could not answer: {text}", kind=answer.get("errorType", ""))
-    warnings = answer.get("warnings") or []
-    partial = [text for text in warnings if not text.startswith("PromQL ")]
-    if partial:
-        raise SourceDownError(f"Prometheus at {url} gave a partial answer: {partial[0]}")
-    data = answer.get("data") or {}
-    return Answer(data.get("resultType", "vector"), data.get("result") or [], clock, tuple(warnings))
-
-
-def _list_names(url: str, timeout: float) -> list[str]:
+def _list_names(url: str, ask: Callable[[str], Reply]) -> list[str]:
+    """Through the library, whose requests are ours: the same name, certificates and limits."""
     from prometheus_api_client import PrometheusConnect  # synchronous and slow to import: only when it is needed
-    from urllib3.util.retry import Retry
+    from requests import PreparedRequest, Response, Session
+    from requests.adapters import BaseAdapter
 
-    client = PrometheusConnect(url=url, timeout=timeout, retry=Retry(0))
+    class Adapter(BaseAdapter):
+        """Hands a request to our own connection."""
+
+        def send(self, request: PreparedRequest, **_: Any) -> Response:  # type: ignore[override]
+            """See ``requests``."""
+            reply = ask(str(request.path_url).removeprefix(urlsplit(url).path.rstrip("/")))
+            response = Response()
+            response.status_code, response.raw, response.request = reply.status, io.BytesIO(reply.raw), request
+            return response
+
+        def close(self) -> None:
+            """Nothing is its own."""
+
+    session = Session()
+    client = PrometheusConnect(url=url, session=session)
+    session.mount(url, Adapter())  # after the library, which mounts its own
     return [str(name) for name in client.all_metrics()]

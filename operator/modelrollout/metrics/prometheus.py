@@ -85,12 +85,17 @@ class _Count:
 class Prometheus:
     """A metrics provider; see the module."""
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS, allow_promql: bool = False) -> None:
-        self._client = Client(url, timeout)
+    def __init__(self, client: Client, *, allow_promql: bool = False) -> None:
+        self._client = client
         self._batch = Batch(self._client)
         self._knowledge = Knowledge(self._client)
         self._bounds = Bounds(self._batch)
         self._allow_promql = allow_promql
+
+    @classmethod
+    def at(cls, url: str, *, timeout: float = TIMEOUT_SECONDS, allow_promql: bool = False) -> Prometheus:
+        """One that lets everybody ask."""
+        return cls(Client.at(url, timeout), allow_promql=allow_promql)
 
     @property
     def queries(self) -> int:

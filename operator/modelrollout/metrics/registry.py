@@ -18,4 +18,4 @@ class MetricsProviderFactory(Protocol):
         ...
 
 
-METRICS_PROVIDERS: Final[dict[str, MetricsProviderFactory]] = {"prometheus": Prometheus}
+METRICS_PROVIDERS: Final[dict[str, MetricsProviderFactory]] = {"prometheus": Prometheus.at}

@@ -46,11 +46,11 @@ class _Missing:
 
 
 class Directory:
-    """See the module."""
+    """See the module. ``guests``: the session for addresses that tenants give."""
 
-    def __init__(self, config: Config, kube: Kube, http: Http, hosts: tuple[str, ...]) -> None:
+    def __init__(self, config: Config, kube: Kube, http: Http, guests: Http, hosts: tuple[str, ...]) -> None:
         self._kube = kube
-        self._http = http
+        self._guests = guests
         self._hosts = hosts
         self._config: Final = {one.name: one for one in config.receivers}
         self._ours: Final = {one.name: of_operator(http, one) for one in config.receivers}
@@ -78,7 +78,7 @@ class Directory:
             signing = getattr(where, "signing_key", None)
             key = None if signing is None else self._secret(rollout.namespace, secret.name, signing)
             line = f"{rollout.namespace}/{kind}/{secret.name}/{secret.key}/{signing or ''}"
-            return Addressee(line, entry.name, ADDRESSED[kind](self._http, url, key))
+            return Addressee(line, entry.name, ADDRESSED[kind](self._guests, url, key))
         name = entry.receiver or ""
         config = self._config.get(name)
         if config is None or not _covers(config, rollout.namespace):

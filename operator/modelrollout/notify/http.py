@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from modelrollout.addresses import Resolver
 from modelrollout.notify.base import DeliveryError
 from modelrollout.transport import words
 
@@ -51,10 +52,12 @@ def encoded(body: Any) -> bytes:
 
 
 class Http:
-    """One session for all receivers; connections are not shared between them beyond that."""
+    """One session for many receivers; connections are not shared between them beyond that. ``guarded``: for addresses
+    that tenants give, which may not lead to the operator's own machine nor to a metadata service."""
 
-    def __init__(self, timeout: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(self, timeout: float = _TIMEOUT_SECONDS, *, guarded: bool = False) -> None:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._guarded = guarded
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -81,8 +84,7 @@ class Http:
         host = _host_of(url)
         sent = {"Content-Type": "application/json", "User-Agent": "modelrollout", **(headers or {})}
         try:
-            session = self._session = self._session or aiohttp.ClientSession(timeout=self._timeout)
-            call = session.request(method, url, data=body, headers=sent, params=query, allow_redirects=False)
+            call = self._open().request(method, url, data=body, headers=sent, params=query, allow_redirects=False)
             async with call as response:
                 answer = Answer(response.status, await _text(response, host))
                 after = response.headers.get("Retry-After", "")
@@ -97,6 +99,12 @@ class Http:
         if 200 <= answer.status < 300:
             return answer
         raise _refusal(host, answer, after, _secrets(url, sent))
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(resolver=Resolver(guarded=self._guarded))
+            self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector)
+        return self._session
 
 
 async def _text(response: aiohttp.ClientResponse, host: str) -> str:

@@ -147,7 +147,7 @@ async def server() -> AsyncIterator[tuple[_Prometheus, Prometheus]]:
     )
     running = TestServer(app)
     await running.start_server()
-    provider = Prometheus(str(running.make_url("")), timeout=0.5)
+    provider = Prometheus.at(str(running.make_url("")), timeout=0.5)
     yield fake, provider
     await provider.close()
     await running.close()
@@ -499,7 +499,7 @@ async def test_values_of_both_arms(server: Server) -> None:
     assert "MODELROLLOUT_ALLOW_PROMQL=true" in refused.problem.message
 
     fake.series = lambda query, at: [{"metric": {}, "value": [at, "3" if NEW in query else "2"]}]
-    allowed = Prometheus(provider._client.url, allow_promql=True)
+    allowed = Prometheus.at(provider._client.url, allow_promql=True)
     found = await _measure(allowed, Gate.model_validate(VALUE))
     assert found.interval is not None
     assert (found.interval.candidate, found.interval.baseline) == (Reading(3.0), Reading(2.0))
@@ -520,7 +520,7 @@ async def test_values_of_both_arms(server: Server) -> None:
 async def test_a_value_is_one_number(server: Server, rows: int, kind: str, words: str) -> None:
     fake, provider = server
     fake.series = lambda query, at: [{"metric": {"i": str(i)}, "value": [at, "1"]} for i in range(rows)]
-    allowed = Prometheus(provider._client.url, allow_promql=True)
+    allowed = Prometheus.at(provider._client.url, allow_promql=True)
     problem = (await _measure(allowed, Gate.model_validate(VALUE))).problem
     assert problem is not None
     assert problem.kind == kind
@@ -581,8 +581,8 @@ async def test_a_source_that_hangs_or_is_away() -> None:
     app.router.add_route("*", "/{tail:.*}", hang)
     slow = TestServer(app)
     await slow.start_server()
-    hanging = Prometheus(str(slow.make_url("")), timeout=0.2)
-    away = Prometheus("http://127.0.0.1:1", timeout=0.2)
+    hanging = Prometheus.at(str(slow.make_url("")), timeout=0.2)
+    away = Prometheus.at("http://127.0.0.1:1", timeout=0.2)
     for one, words in ((hanging, "timed out"), (away, "connection refused")):
         found = await _measure(one, ERRORS)
         assert found.problem is not None
@@ -607,7 +607,7 @@ async def test_not_a_number_is_no_reading(server: Server) -> None:
 async def _problem(server: Server, gate: dict[str, Any], series: Callable[..., Any] | None = None) -> tuple[str, str]:
     fake, provider = server
     fake.series = series or (lambda query, at: [])
-    fresh = Prometheus(provider._client.url, timeout=0.5)
+    fresh = Prometheus.at(provider._client.url, timeout=0.5)
     problem = (await _measure(fresh, Gate.model_validate(gate))).problem
     await fresh.close()
     assert problem is not None
@@ -679,7 +679,7 @@ async def test_detail_37_who_is_scraped_is_told_before_the_first_traffic_without
 
     async def asked(visited: dict[str, str], *, preflight: bool = True) -> Scraping | None:
         fake.series = by(visited)
-        fresh = Prometheus(provider._client.url, timeout=0.5)
+        fresh = Prometheus.at(provider._client.url, timeout=0.5)
         plan = Plan({"errors": START}, END, END - START, preflight=preflight)
         found = await fresh.measure([ERRORS], plan, _arm(NEW), _arm(STABLE))
         await fresh.close()
