@@ -152,6 +152,10 @@ class LocalCluster:
         """The log of one of the cluster's programs (kube-apiserver, contour, node, …)."""
         return self._stack[name].log
 
+    def pids(self) -> dict[str, int]:
+        """The process id of every running program, by name."""
+        return self._stack.pids()
+
     def memory_mib(self) -> dict[str, int]:
         """The resident memory of every running program, for the curious."""
         sizes = {}
@@ -165,6 +169,14 @@ class LocalCluster:
     def stop_prometheus(self) -> None:
         """Stop Prometheus; what it has stored stays."""
         self._stack["prometheus"].stop()
+
+    def pause_prometheus(self) -> None:
+        """Freeze Prometheus: connections stay open and nothing answers."""
+        self._stack["prometheus"].send(signal.SIGSTOP)
+
+    def resume_prometheus(self) -> None:
+        """Let a frozen Prometheus go on."""
+        self._stack["prometheus"].send(signal.SIGCONT)
 
     def start_prometheus(self) -> None:
         """Start Prometheus again, with what it had stored; returns when it answers."""

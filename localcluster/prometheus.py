@@ -1,7 +1,7 @@
 """Prometheus, finding pods through the API server the way a plain PodMonitor does."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,23 @@ _POD_META = "__meta_kubernetes_pod_"
 
 
 def program(
-    binary: Path, folder: Path, kubeconfig: Path, environment: Mapping[str, str], *, scrape_interval: str
+    binary: Path,
+    folder: Path,
+    kubeconfig: Path,
+    environment: Mapping[str, str],
+    *,
+    scrape_interval: str,
+    jobs: Sequence[Mapping[str, Any]] = (),
 ) -> Program:
-    """Prometheus with its data on the cluster's tmpfs: stopped and started again, it still has them."""
+    """Prometheus with its data on the cluster's tmpfs: stopped and started again, it still has them.
+
+    ``jobs``: what is scraped in place of the pods and Envoy.
+    """
     config = folder / "prometheus.yaml"
-    config.write_text(json.dumps(configuration(kubeconfig, scrape_interval), indent=2), encoding="utf-8")
+    content = configuration(kubeconfig, scrape_interval)
+    if jobs:
+        content["scrape_configs"] = list(jobs)
+    config.write_text(json.dumps(content, indent=2), encoding="utf-8")
     arguments = [
         str(binary),
         f"--config.file={config}",

@@ -34,6 +34,10 @@ class Settings:
     node_memory: str = "128Gi"
     node_pods: int = 200
     crash_backoff: float = 1.0
+    data_plane: bool = True
+    """Contour, Envoy and the process runner. Without them somebody else looks after pods and routes."""
+    scrape_jobs: tuple[dict[str, Any], ...] = ()
+    """What Prometheus scrapes in place of the pods and Envoy."""
 
 
 class Stack:
@@ -73,8 +77,9 @@ class Stack:
         client = self.client()
         self._define(client)
         tell("Gateway API installed")
-        self._start_gateway()
-        tell("gateway answers")
+        if self._settings.data_plane:
+            self._start_gateway()
+            tell("gateway answers")
         self._wait_for_the_rest(client)
         tell("cluster ready")
 
@@ -117,11 +122,13 @@ class Stack:
         controllers = configs[credentials.CONTROLLERS]
         interval = self._settings.scrape_interval
         metrics = configs[credentials.PROMETHEUS]
+        node = [self._node(configs[credentials.NODE])] if self._settings.data_plane else []
+        jobs = self._settings.scrape_jobs
         for program in (
             controlplane.controller_manager(managers, folder, controllers, self.credentials, environment),
             controlplane.scheduler(found.kube_scheduler, folder, configs[credentials.SCHEDULER], environment),
-            self._node(configs[credentials.NODE]),
-            prometheus.program(found.prometheus, folder, metrics, environment, scrape_interval=interval),
+            *node,
+            prometheus.program(found.prometheus, folder, metrics, environment, scrape_interval=interval, jobs=jobs),
         ):
             self._add(program).start()
 
@@ -172,7 +179,9 @@ class Stack:
         self["kube-controller-manager"].wait_until(
             lambda: bool(client.get(account)), "the default ServiceAccount", START_SECONDS
         )
-        self["node"].wait_until(lambda: _schedulable(client.get("/api/v1/nodes")), "its registration", START_SECONDS)
+        if self._settings.data_plane:
+            nodes = "/api/v1/nodes"
+            self["node"].wait_until(lambda: _schedulable(client.get(nodes)), "its registration", START_SECONDS)
         self.wait_for_prometheus()
         self["kube-scheduler"].require_alive()
 

@@ -26,6 +26,8 @@ class Audit:
             for line in log:
                 if not line.endswith("\n"):
                     break
+                if USER not in line:
+                    continue  # most lines are other people's, and parsing is what costs
                 entry = json.loads(line)
                 if entry["user"]["username"] == USER and entry["verb"] != "watch":
                     about = entry.get("objectRef") or {}
