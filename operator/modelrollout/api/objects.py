@@ -51,26 +51,27 @@ class Rollout:
     manifests/policies sees to it."""
 
     @classmethod
-    def parse(cls, body: dict[str, Any]) -> Rollout:
-        """From the object.
+    def parse(cls, body: dict[str, Any], known: Rollout | None = None) -> Rollout:
+        """From the object; ``known``: an earlier state of it, whose spec is taken over if it is the same generation.
 
         Raises
         ------
         ValueError
             If the spec is not what these models describe (pydantic's ValidationError is one).
         """
-        metadata = body["metadata"]
+        metadata, generation = body["metadata"], body["metadata"].get("generation", 1)
+        same = known is not None and (known.uid, known.generation) == (metadata["uid"], generation)
         return cls(
             namespace=metadata["namespace"],
             name=metadata["name"],
             uid=metadata["uid"],
-            generation=metadata.get("generation", 1),
+            generation=generation,
             resource_version=metadata["resourceVersion"],
             created=parse_time(metadata["creationTimestamp"]),
             deleting="deletionTimestamp" in metadata,
             finalizers=tuple(metadata.get("finalizers") or ()),
-            spec=ModelRolloutSpec.model_validate(body["spec"]),
-            raw_spec=body["spec"],
+            spec=known.spec if same and known else ModelRolloutSpec.model_validate(body["spec"]),
+            raw_spec=known.raw_spec if same and known else body["spec"],
             status=read_status(body),
             edited_by=_last_editor(metadata),
             author=str((metadata.get("annotations") or {}).get(ANNOTATION_AUTHOR, "")),

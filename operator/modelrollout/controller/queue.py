@@ -123,6 +123,7 @@ class WorkQueue:
             key = await self._next()
             begun = self._running[key] = loop.time()
             result = "done"
+            self._due.pop(key, None)  # what an older look wished for; this one says anew
             try:
                 after = await self._work(key)
                 self._failures.pop(key, None)

@@ -42,6 +42,7 @@ __all__ = ["Reconciler"]
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
+_JUST_AFTER_SECONDS: Final = 0.01
 _NUMBERS_AT_MOST_EVERY_SECONDS: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 30.0
 """What no watch tells (a quota that was raised, endpoints of other people's Services) is looked at so often."""
@@ -88,7 +89,9 @@ class Reconciler:
         self._heard = heard
         self._actions = Actions(parts)
         self._looks: dict[Key, _Look] = {}
+        self._readings: dict[Key, asyncio.TimerHandle] = {}
         self._last_look: dict[Key, datetime] = {}
+        self._revisions: dict[Key, tuple[dict[str, Any], str]] = {}
         self._refusals: dict[Key, _Refusal] = {}
         self._written: dict[Key, tuple[datetime, str, ModelRolloutStatus]] = {}
         self._unwritable: dict[Key, datetime] = {}
@@ -103,10 +106,11 @@ class Reconciler:
             return await self._answer_orphans(key)
         self._orphans.pop(key, None)
         try:
-            rollout = Rollout.parse(body)
+            rollout = self._at.store.parsed(key)
         except ValueError as error:
             await self._report_unreadable(key, body, error)
             return None
+        assert rollout is not None, "its body is there"
         try:
             return await self._look_at(rollout)
         except RolloutGoneError:
@@ -133,7 +137,7 @@ class Reconciler:
             await self._at.workload.align(rollout)
             await self._at.traffic.align(rollout)
         after = replace(seen, status=decision.status)
-        self._start_measurement(rollout, after)
+        self._measure_when_due(rollout, after)
         return self._next_look(rollout, after, decision.requeue_after)
 
     async def _do_first(self, rollout: Rollout, seen: Input, decision: Decision) -> None:
@@ -152,7 +156,7 @@ class Reconciler:
         self._unwritable.pop(rollout.key, None)
 
     async def _observe(self, rollout: Rollout) -> Input:
-        revision = revision_hash(rollout.raw_spec)
+        revision = self._revision(rollout)
         revisions = self._at.workload.observe(rollout)
         status = self._at.store.live(rollout.key, rollout.uid) or rollout.status
         refused = "" if revision in revisions else await self._refusal(rollout, revision)
@@ -178,6 +182,14 @@ class Reconciler:
             told=self._at.outbox.told(rollout.key),
             recorded=self._at.incidents.recorded(rollout.key),
         )
+
+    def _revision(self, rollout: Rollout) -> str:
+        """The revision that ``spec`` names, found out once for each generation."""
+        of, known = self._revisions.get(rollout.key, (None, ""))
+        if of is not rollout.raw_spec:
+            known = revision_hash(rollout.raw_spec)
+            self._revisions[rollout.key] = (rollout.raw_spec, known)
+        return known
 
     async def _refusal(self, rollout: Rollout, revision: str) -> str:
         """What the API server has against a new revision's template; asked again now and then, for quotas change."""
@@ -237,6 +249,30 @@ class Reconciler:
             return None
         return look.task.result()
 
+    def _measure_when_due(self, rollout: Rollout, seen: Input) -> None:
+        """Have the metrics read as soon as there is something to read. Nothing is decided before they are in, so that
+        an interval costs one look, not two."""
+        self._drop_reading(rollout.key)
+        due = seconds_until_due(seen, delay=self._delay)
+        if due is None or rollout.key in self._looks:
+            return
+        due = max(due, self._pause_before_look(rollout, seen.now))
+        self._readings[rollout.key] = asyncio.get_running_loop().call_later(
+            due + _JUST_AFTER_SECONDS, self._read_now, rollout, seen
+        )
+
+    def _read_now(self, rollout: Rollout, seen: Input) -> None:
+        """The time has come; what changed meanwhile is seen when the measurement is taken."""
+        del self._readings[rollout.key]
+        self._start_measurement(rollout, replace(seen, now=datetime.now(UTC)))
+        if rollout.key not in self._looks:  # the clock was set back, or something else made the plan void
+            self._wake(rollout.key)
+
+    def _drop_reading(self, key: Key) -> None:
+        waiting = self._readings.pop(key, None)
+        if waiting is not None:
+            waiting.cancel()
+
     def _start_measurement(self, rollout: Rollout, seen: Input) -> None:
         """Read the metrics beside everything else, so that no decision of a human waits for Prometheus."""
         key, status = rollout.key, seen.status
@@ -271,7 +307,7 @@ class Reconciler:
         last = self._last_look.get(rollout.key)
         if last is None or last > now:
             return 0.0
-        interval = parse_duration(rollout.spec.evaluation.interval).total_seconds()
+        interval = _interval_of(rollout)
         return max(0.0, max(interval - 1.0, min(interval, 1.0)) - (now - last).total_seconds())
 
     def _arm(self, rollout: Rollout, revision: str) -> Arm:
@@ -289,13 +325,13 @@ class Reconciler:
         )
 
     def _next_look(self, rollout: Rollout, seen: Input, after: float | None) -> float | None:
-        due = None if rollout.key in self._looks else seconds_until_due(seen, delay=self._delay)
-        if due is not None:
-            due = max(due, self._pause_before_look(rollout, seen.now))
+        if rollout.key in self._looks or rollout.key in self._readings:
+            # The metrics bring the next look; without them there is one all the same, only later.
+            after = None if after is None else after + _interval_of(rollout) * (after >= _interval_of(rollout))
         stalled = _LOOK_AGAIN_SECONDS if seen.status.phase is Phase.STALLED else None
         unwritten = self._unwritten_until(rollout, seen.status, seen.now)
         listens = self._deaf_for(rollout) or None
-        waits = (after, None if due is None else due + 0.01, stalled, unwritten, listens)
+        waits = (after, stalled, unwritten, listens)
         return min((wait for wait in waits if wait is not None), default=None)
 
     async def _keep_status(self, rollout: Rollout, status: ModelRolloutStatus, now: datetime) -> None:
@@ -317,8 +353,7 @@ class Reconciler:
         at, written = self._last_written(rollout, now)
         if written == status:
             return None
-        interval = parse_duration(rollout.spec.evaluation.interval).total_seconds()
-        pause = min(_NUMBERS_AT_MOST_EVERY_SECONDS, 4.0 * interval)
+        pause = min(_NUMBERS_AT_MOST_EVERY_SECONDS, 4.0 * _interval_of(rollout))
         return max(0.0, pause - (now - at).total_seconds())
 
     async def _answer_orphans(self, key: Key) -> float | None:
@@ -347,13 +382,19 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._looks.pop(key, None)
+        self._drop_reading(key)
         self._last_look.pop(key, None)
         self._written.pop(key, None)
         self._refusals.pop(key, None)
+        self._revisions.pop(key, None)
         self._at.adopted.forget(key)
         self._unwritable.pop(key, None)
         self._at.outbox.forget(key)
         self._at.incidents.forget(key)
+
+
+def _interval_of(rollout: Rollout) -> float:
+    return parse_duration(rollout.spec.evaluation.interval).total_seconds()
 
 
 def _has_stable(status: ModelRolloutStatus, revisions: Mapping[str, RevisionView]) -> bool:

@@ -10,7 +10,7 @@ import logging
 from collections import OrderedDict
 from typing import Any, Final
 
-from modelrollout.api.objects import Decided
+from modelrollout.api.objects import Decided, Rollout
 from modelrollout.api.status import ModelRolloutStatus
 
 __all__ = ["Key", "Store"]
@@ -28,6 +28,7 @@ class Store:
 
     def __init__(self) -> None:
         self._rollouts: dict[Key, Body] = {}
+        self._parsed: dict[Key, tuple[Body, Rollout]] = {}
         self._live: dict[Key, tuple[str, ModelRolloutStatus]] = {}
         self._decisions: dict[Key, dict[str, Body]] = {}
         self._dead: OrderedDict[str, None] = OrderedDict()
@@ -55,10 +56,28 @@ class Store:
         if known is not None and known["metadata"]["uid"] == uid:
             del self._rollouts[key]
             self._live.pop(key, None)
+            self._parsed.pop(key, None)
 
     def rollout(self, key: Key) -> Body | None:
         """The latest ModelRollout."""
         return self._rollouts.get(key)
+
+    def parsed(self, key: Key) -> Rollout | None:
+        """The latest ModelRollout, read; once for each state of it, and its spec once for each generation.
+
+        Raises
+        ------
+        ValueError
+            If the spec cannot be read; see :meth:`modelrollout.api.objects.Rollout.parse`.
+        """
+        body = self._rollouts.get(key)
+        if body is None:
+            return None
+        of, known = self._parsed.get(key, (None, None))
+        if known is None or of is not body:
+            known = Rollout.parse(body, known)
+            self._parsed[key] = (body, known)
+        return known
 
     def every(self) -> list[Key]:
         """Every ModelRollout."""

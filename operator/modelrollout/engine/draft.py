@@ -15,7 +15,6 @@ from modelrollout.api.grammar import parse_duration
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.engine.model import Action, Event, Input, RevisionView
-from modelrollout.gates.base import GateTest
 
 __all__ = ["Draft", "forget_times_to_come"]
 
@@ -38,8 +37,6 @@ class Draft:
     """Whether a human's promotion is what raises the weight in this call."""
     decision: str = ""
     """UID of the human decision that is being carried out, for the marker on the route."""
-    tests: dict[str, GateTest[Any]] = field(default_factory=dict)
-    """The gates' tests, by name: each is compiled once in a look."""
     states: dict[str, Any] = field(default_factory=dict)
     """Their states, by checkpoint: each is read once in a look."""
 

@@ -312,9 +312,7 @@ def _judged(d: Draft, look: _Look) -> GateStatus:
 
 
 def _test(d: Draft, gate: Gate) -> GateTest[Any]:
-    if gate.name not in d.tests:
-        d.tests[gate.name] = compiled(gate, d.input.spec)
-    return d.tests[gate.name]
+    return compiled(gate, d.input.spec)
 
 
 def _loaded(d: Draft, test: GateTest[Any], checkpoint: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelrollout.api.gate import Gate, OnBreach
 from modelrollout.api.grammar import parse_duration, parse_risk
+from modelrollout.api.memo import once
 from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.gates.base import GateTest
 from modelrollout.gates.buckets import Reference
@@ -19,6 +20,7 @@ from modelrollout.gates.threshold import ThresholdTest
 __all__ = ["compiled", "definition_hash", "is_relative", "part_of"]
 
 
+@once
 def compiled(gate: Gate, spec: ModelRolloutSpec) -> GateTest[Any]:
     """The test of a gate.
 
@@ -73,6 +75,7 @@ def part_of(gate: Gate, spec: ModelRolloutSpec) -> Budget:
     return budget(parse_risk(spec.evaluation.false_rollback_rate), max(1, sharing), len(spec.weight_steps))
 
 
+@once
 def is_relative(gate: Gate) -> bool:
     """Whether the limit is measured from the baseline, which a drift without a reference always is."""
     if gate.drift is not None:
@@ -80,6 +83,7 @@ def is_relative(gate: Gate) -> bool:
     return "baseline" in (gate.at_most or gate.at_least or "")
 
 
+@once
 def definition_hash(gate: Gate) -> str:
     """Changes when the gate's metric, limit or identity does: then what was earned so far means something else."""
     policy = {"name", "required", "on_breach", "advance_on", "max_hold", "on_undecided", "must_see"}

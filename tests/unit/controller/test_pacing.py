@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -33,3 +34,15 @@ def test_prometheus_is_asked_once_an_interval_also_when_nothing_comes_of_it(inte
     assert reconciler._pause_before_look(rollout, NOW) == pause
     assert reconciler._pause_before_look(rollout, NOW + timedelta(seconds=pause)) == 0.0
     assert reconciler._pause_before_look(rollout, NOW - timedelta(hours=1)) == 0.0, "the clock was set back"
+
+
+def test_a_reading_that_is_due_brings_the_next_look_by_itself() -> None:
+    nothing = cast(Any, None)
+    reconciler = Reconciler(nothing, metrics_delay=1.0, wake=lambda key: None, heard=lambda *_: None)
+    rollout = _rollout("5s")
+    seen = cast(Any, SimpleNamespace(status=rollout.status, now=NOW))
+    reconciler._at = cast(Any, SimpleNamespace(store=SimpleNamespace(decisions=lambda key: [])))
+    assert reconciler._next_look(rollout, seen, 5.0) == 5.0
+    reconciler._readings[rollout.key] = cast(Any, None)
+    assert reconciler._next_look(rollout, seen, 5.0) == 10.0, "only if the metrics do not come"
+    assert reconciler._next_look(rollout, seen, 1.0) == 1.0, "something else that is sooner"

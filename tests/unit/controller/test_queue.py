@@ -213,3 +213,20 @@ def test_a_queue_that_is_only_long_is_not_stuck() -> None:
             await task
 
     _run(script)
+
+
+def test_the_newest_look_says_when_the_next_one_is() -> None:
+    async def script() -> None:
+        seen: list[float] = []
+
+        async def work(key: Key) -> float | None:
+            seen.append(_now())
+            return 2.0 if len(seen) < 4 else None
+
+        queue = WorkQueue(work, workers=1)
+        queue.add(A)
+        asyncio.get_running_loop().call_later(1.5, queue.add, A)
+        await _serve(queue, 20.0)
+        assert seen == [0.0, 1.5, 3.5, 5.5], "what the first look wished for at 2.0 is of the past"
+
+    _run(script)

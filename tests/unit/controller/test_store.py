@@ -8,6 +8,7 @@ import pytest
 
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller.store import Store
+from tests.support.world import spec
 
 Body = dict[str, Any]
 KEY = ("recs", "ranker")
@@ -94,3 +95,25 @@ def test_who_wrote_the_spec_is_kept_and_the_rest_of_the_managed_fields_is_not() 
     assert kept is not None
     (entry,) = kept["metadata"]["managedFields"]
     assert (entry["manager"], entry["fieldsV1"]) == ("argocd-controller", {"f:spec": {}})
+
+
+def test_a_rollout_is_read_once_for_each_state_and_its_spec_once_for_each_generation() -> None:
+    def body(version: int, generation: int) -> Body:
+        found = _rollout(version, generation=generation, creationTimestamp="2026-11-21T12:00:00Z")
+        return found | {"spec": spec(), "status": {"weight": version}}
+
+    store = Store()
+    assert store.parsed(KEY) is None
+    store.put(body(1, 1))
+    first = store.parsed(KEY)
+    assert first is not None and store.parsed(KEY) is first
+    store.put(body(2, 1))
+    second = store.parsed(KEY)
+    assert second is not None and (second.spec is first.spec, second.status.weight) == (True, 2)
+    store.put(body(3, 2))
+    third = store.parsed(KEY)
+    assert third is not None and third.spec is not first.spec
+    store.put(body(4, 2) | {"spec": {}})
+    with pytest.raises(ValueError, match="model"):
+        store.put(body(5, 3) | {"spec": {}})
+        store.parsed(KEY)
