@@ -43,9 +43,10 @@ $(VENV)/.done: requirements.lock pyproject.toml
 crds: setup ## write crds/ from the models
 	@PYTHONPATH=operator $(BIN)/python -m modelrollout.api.crd crds
 
-docs: setup ## write docs/reference.md and docs/presets.md from the models
+docs: setup ## write docs/reference.md, docs/presets.md and docs/metrics.md from the code
 	@PYTHONPATH=operator $(BIN)/python -m modelrollout.api.reference docs/reference.md
 	@PYTHONPATH=operator $(BIN)/python -m modelrollout.api.presets.page docs/presets.md
+	@PYTHONPATH=operator $(BIN)/python -m modelrollout.telemetry.page docs/metrics.md
 
 lock: setup ## pin every dependency anew, with hashes
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header -q -o requirements.lock

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Final
 import click
 import kopf
 
+from modelrollout.controller import logs
 from modelrollout.controller.edge import register
+from modelrollout.controller.endpoint import Address
 from modelrollout.controller.settings import Settings
 from modelrollout.notify.addresses import HOST_GLOBS_HELP
 from modelrollout.notify.config import Config, ConfigError, load
@@ -24,7 +25,7 @@ __all__ = ["main"]
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 
-async def _run(settings: Settings, health: str | None) -> int:
+async def _run(settings: Settings) -> int:
     failed = asyncio.Event()
     registry = kopf.OperatorRegistry()
     register(registry, settings, failed)
@@ -33,7 +34,6 @@ async def _run(settings: Settings, health: str | None) -> int:
         clusterwide=settings.namespace is None,
         namespaces=[settings.namespace] if settings.namespace else [],
         standalone=True,
-        liveness_endpoint=health,
         stop_flag=failed,
     )
     return 1 if failed.is_set() else 0
@@ -61,7 +61,10 @@ async def _run(settings: Settings, health: str | None) -> int:
     multiple=True,
     help="NAME=URL for incidents and messages, with {namespace}, {name}, {revision}, {version}, {from} and {to} in it.",
 )
-@click.option("--health", help="Endpoint of the liveness probe, like http://0.0.0.0:8080/healthz.")
+@click.option("--health", help="Answer the probes /healthz and /readyz at ADDRESS:PORT, like 0.0.0.0:8080.")
+@click.option("--metrics", help="Serve the operator's own metrics, /metrics, at ADDRESS:PORT, like 0.0.0.0:8081.")
+@click.option("--metrics-rollouts", default=2000, help="How many rollouts have series of their own in these metrics.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="One line each, for whom.")
 @click.option("--web", help="Serve the read-only web page at ADDRESS:PORT, like 127.0.0.1:8090.  [default: no page]")
 @click.option(
     "--web-cert", type=_FILE, help="Certificate of the web page (PEM); without one it listens on loopback only."
@@ -79,15 +82,16 @@ def main(
     notify_hosts: tuple[str, ...],
     link_template: tuple[str, ...],
     health: str | None,
+    metrics: str | None,
+    metrics_rollouts: int,
+    log_format: str,
     web: str | None,
     web_cert: Path | None,
     web_key: Path | None,
     verbose: bool,
 ) -> None:
     """Run the ModelRollout operator."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("modelrollout").setLevel(logging.DEBUG if verbose else logging.INFO)
-    logging.getLogger("kopf").setLevel(logging.INFO if verbose else logging.WARNING)
+    logs.configure(log_format, verbose=verbose)
     if kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(kubeconfig)
     try:
@@ -111,8 +115,18 @@ def main(
         receivers=receivers,
         notify_hosts=hosts,
         links=links,
+        health=_address("--health", health),
+        metrics=_address("--metrics", metrics),
+        metrics_rollouts=metrics_rollouts,
     )
-    sys.exit(asyncio.run(_run(settings, health)))
+    sys.exit(asyncio.run(_run(settings)))
+
+
+def _address(option: str, text: str | None) -> Address | None:
+    try:
+        return Address.parse(text) if text else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
 
 
 if __name__ == "__main__":

@@ -51,7 +51,10 @@ class Actions:
         RolloutGoneError
             If the ModelRollout is not there any more.
         """
-        _log.info("%s/%s: %s", *rollout.key, action)
+        await self._do(rollout, action)
+        _log.info("%s/%s: done: %s", *rollout.key, action)
+
+    async def _do(self, rollout: Rollout, action: Action) -> None:
         match action:
             case SetWeights():
                 await self._at.traffic.apply(rollout, action)

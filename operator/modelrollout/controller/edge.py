@@ -8,7 +8,7 @@ there; a test keeps them out.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import kopf
 
@@ -18,8 +18,6 @@ from modelrollout.controller.settings import Settings
 from modelrollout.kube.client import Kube
 
 __all__ = ["register"]
-
-_STUCK_AFTER_SECONDS: Final = 120.0
 
 
 def register(registry: kopf.OperatorRegistry, settings: Settings, failed: asyncio.Event) -> None:
@@ -61,13 +59,6 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, failed: asynci
             app.store.drop_decision((raw["metadata"]["namespace"], raw["spec"]["rollout"]), raw["metadata"]["name"])
         elif not (raw.get("status") or {}).get("state"):
             app.queue.add(app.store.put_decision(raw), urgent=True)
-
-    @kopf.on.probe(id="queue", registry=registry)
-    def probe(**_: Any) -> str:
-        stuck = holder["app"].queue.state.stuck_for if "app" in holder else 0.0
-        if stuck > _STUCK_AFTER_SECONDS:
-            raise kopf.PermanentError(f"the queue is stuck since {stuck:.0f} s")
-        return "ok"
 
     _ours = settings
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from modelrollout.controller.logs import about
 from modelrollout.kube.client import ConflictError, KubeError
 from modelrollout.telemetry import meters
 
@@ -97,6 +98,10 @@ class WorkQueue:
             stuck_for=min(now - self._ended_at, max(urgent, ordinary)),
         )
 
+    def knows(self, key: Key) -> bool:
+        """Whether somebody looks at it now, or will."""
+        return key in self._waiting or key in self._running or key in self._due
+
     async def run(self) -> None:
         """Work for ever."""
         async with asyncio.TaskGroup() as group:
@@ -122,23 +127,9 @@ class WorkQueue:
         while True:
             key = await self._next()
             begun = self._running[key] = loop.time()
-            result = "done"
             self._due.pop(key, None)  # what an older look wished for; this one says anew
-            try:
-                after = await self._work(key)
-                self._failures.pop(key, None)
-            except ConflictError as error:
-                result = "conflict"
-                after = self._pause_after_failure(key)
-                _log.debug("%s/%s changed under our hands; again in %.1f s: %s", *key, after, error)
-            except KubeError as error:
-                result = "api_error"
-                after = self._pause_after_failure(key)
-                _log.warning("%s/%s: %s; again in %.1f s", *key, error, after)
-            except Exception:
-                result = "error"
-                after = self._pause_after_failure(key)
-                _log.exception("reconciling %s/%s failed; again in %.1f s", *key, after)
+            with about(*key):
+                result, after = await self._look(key)
             del self._running[key]
             self._ended_at = loop.time()
             meters.LOOKS.labels(result).inc()
@@ -147,6 +138,25 @@ class WorkQueue:
                 self.add(key, urgent=self._again.pop(key))
             if after is not None:
                 self.add_after(key, after)
+
+    async def _look(self, key: Key) -> tuple[str, float | None]:
+        """How the look ended, and when to look again."""
+        try:
+            after = await self._work(key)
+        except ConflictError as error:
+            after = self._pause_after_failure(key)
+            _log.debug("%s/%s changed under our hands; again in %.1f s: %s", *key, after, error)
+            return "conflict", after
+        except KubeError as error:
+            after = self._pause_after_failure(key)
+            _log.warning("%s/%s: %s; again in %.1f s", *key, error, after)
+            return "api_error", after
+        except Exception:
+            after = self._pause_after_failure(key)
+            _log.exception("reconciling %s/%s failed; again in %.1f s", *key, after)
+            return "error", after
+        self._failures.pop(key, None)
+        return "done", after
 
     def _pause_after_failure(self, key: Key) -> float:
         count = self._failures.get(key, 0)

@@ -21,7 +21,7 @@ from modelrollout.api.grammar import parse_duration
 from modelrollout.api.meta import EXTERNAL, FINALIZER, SERVICE_PORT
 from modelrollout.api.objects import Rollout, read_status
 from modelrollout.api.status import ModelRolloutStatus
-from modelrollout.controller import events
+from modelrollout.controller import events, transitions
 from modelrollout.controller.actions import Actions, RolloutGoneError
 from modelrollout.controller.parts import Parts
 from modelrollout.controller.reports import reports_of
@@ -291,7 +291,8 @@ class Reconciler:
         """Everything that a look needs: both arms, the baseline's past where it is not known yet, and reports."""
         gates = list(rollout.spec.gates)
         stable = self._arm(rollout, baseline)
-        found = await self._at.metrics.measure(gates, plan, self._arm(rollout, candidate), stable)
+        with meters.MEASURE_SECONDS.time():
+            found = await self._at.metrics.measure(gates, plan, self._arm(rollout, candidate), stable)
         past: dict[str, tuple[Interval, ...]] = {}
         if plan.past is not None:
             asked = [gate for gate in gates if gate.name in plan.past.gates]
@@ -341,6 +342,8 @@ class Reconciler:
         if stale or matters(written) != matters(status):
             await self._actions.write_status(rollout, status)
             self._written[rollout.key] = (now, rollout.uid, status)
+        before = self._at.store.live(rollout.key, rollout.uid) or rollout.status
+        transitions.tell(rollout, before, status)
         self._at.store.set_live(rollout.key, rollout.uid, status)
         self._heard(rollout, status)
 
@@ -379,6 +382,20 @@ class Reconciler:
         if after != before:
             status = after.model_dump(mode="json", by_alias=True, exclude_none=True)
             self._at.store.put(await self._at.kube.merge_patch(ROLLOUTS.path(*key, "status"), {"status": status}))
+
+    def unwritten_since(self, key: Key) -> datetime | None:
+        """Since when the first actions of a decision, lower weights, cannot be written."""
+        return self._unwritable.get(key)
+
+    def measuring(self, key: Key) -> bool:
+        """Whether the metrics of a rollout are being read, or were and its next look takes them in."""
+        return key in self._looks
+
+    def longest_measurement(self) -> float:
+        """For how many seconds the slowest reading under way lasts."""
+        now = datetime.now(UTC)
+        begun = (self._last_look.get(key) for key, look in self._looks.items() if not look.task.done())
+        return max(((now - at).total_seconds() for at in begun if at is not None), default=0.0)
 
     def _forget(self, key: Key) -> None:
         self._looks.pop(key, None)

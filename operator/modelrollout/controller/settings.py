@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modelrollout.controller.endpoint import Address
 from modelrollout.notify.config import Config
 from modelrollout.notify.links import LinkTemplate
 from modelrollout.web.settings import WebSettings
@@ -33,5 +34,11 @@ class Settings:
     """Who is told of every rollout."""
     notify_hosts: tuple[str, ...] = ()
     """Hosts (globs) that rollouts' own notifications may call."""
+    health: Address | None = None
+    """Where the probes are answered; None: nowhere."""
+    metrics: Address | None = None
+    """Where the operator's own metrics are; None: nowhere."""
+    metrics_rollouts: int = 2000
+    """How many rollouts have series of their own there."""
     links: tuple[LinkTemplate, ...] = ()
     """Where to look further, for incidents and messages."""

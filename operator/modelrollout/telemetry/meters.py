@@ -9,9 +9,18 @@ Source: Prometheus, "Metric and label naming" and "Writing client libraries".
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 __all__ = [
     "API_REQUESTS",
@@ -24,6 +33,7 @@ __all__ = [
     "LOOK_SECONDS",
     "LOOP_LAG_SECONDS",
     "MEASURE_SECONDS",
+    "METERS",
     "NOTIFICATIONS",
     "PEOPLE_SAID",
     "PROMETHEUS_REQUESTS",
@@ -32,10 +42,26 @@ __all__ = [
     "REFLECTOR_FAILURES",
     "REGISTRY",
     "TRANSITIONS",
+    "Meter",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What is said of a counter or a histogram where metrics are documented."""
+
+    name: str
+    kind: str
+    what: str
+    labels: tuple[str, ...]
+
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY: Final = CollectorRegistry()
+METERS: Final[list[Meter]] = []
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
 
 _REQUEST: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 _LOOK: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
@@ -45,10 +71,12 @@ _LAG: Final = (0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 10.0)
 
 
 def _counter(name: str, what: str, *labels: str) -> Counter:
+    METERS.append(Meter(f"modelrollout_{name}", "counter", what, labels))
     return Counter(f"modelrollout_{name}", what, labels, registry=REGISTRY)
 
 
 def _histogram(name: str, what: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    METERS.append(Meter(f"modelrollout_{name}", "histogram", what, labels))
     return Histogram(f"modelrollout_{name}", what, labels, buckets=buckets, registry=REGISTRY)
 
 
@@ -61,7 +89,7 @@ LOOKS: Final = _counter(
 LOOK_SECONDS: Final = _histogram("look_duration_seconds", "How long a look took, requests included.", _LOOK)
 DECIDE_SECONDS: Final = _histogram("decide_duration_seconds", "How long the engine took for a decision.", _CPU)
 MEASURE_SECONDS: Final = _histogram(
-    "measurement_duration_seconds", "How long it took until all that a look needs was read from Prometheus.", _LOOK
+    "measurement_duration_seconds", "How long it took until Prometheus had answered all that a look asks.", _LOOK
 )
 QUEUE_WAIT_SECONDS: Final = _histogram(
     "queue_wait_seconds", "How long a rollout that was due waited for a worker.", _WAIT, "lane"

@@ -16,6 +16,7 @@ from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.cli.main import cli
 from modelrollout.engine.gate_tests import compiled
 from modelrollout.gates.report import ReportTest
+from modelrollout.telemetry.page import render as metrics_page
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -24,6 +25,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 def test_the_reference_is_up_to_date() -> None:
     """Stale: run `make docs`."""
     assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == render(), "run `make docs`"
+
+
+def test_the_page_of_metrics_is_up_to_date() -> None:
+    """Stale: run `make docs`."""
+    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == metrics_page(), "run `make docs`"
 
 
 def test_every_dependency_has_a_reason() -> None:
