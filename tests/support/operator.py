@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from localcluster import LocalCluster, eventually
+from tests.support.scraped import Scraped, free_port, probe, scrape
 
 ROOT = Path(__file__).resolve().parents[2]
 _WORKS = "the copies are filled; working"
@@ -19,6 +20,7 @@ class Operator:
 
     def __init__(self, cluster: LocalCluster, *, metrics_delay: str = "") -> None:
         self._cluster = cluster
+        self._health, self._metrics = free_port(), free_port()
         self.arguments = ["--metrics-delay", metrics_delay] if metrics_delay else []
         """More of the command line; it counts from the next start on."""
         self._log = cluster.folder / "logs" / "operator.log"
@@ -43,6 +45,7 @@ class Operator:
         """Start it; returns when it works."""
         command = [sys.executable, "-m", "modelrollout.controller"]
         command += ["--kubeconfig", str(self.kubeconfig), "--prometheus-url", self._cluster.prometheus_url]
+        command += ["--health", f"127.0.0.1:{self._health}", "--metrics", f"127.0.0.1:{self._metrics}"]
         command += self.arguments
         environment = os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONFAULTHANDLER": "1"}
         before = self.log().count(_WORKS)
@@ -69,6 +72,14 @@ class Operator:
         code = self._process.wait(timeout=30)
         self._process = None
         return code
+
+    def scrape(self) -> Scraped:
+        """Its own metrics."""
+        return scrape(self._metrics)
+
+    def probe(self, path: str, *, timeout: float = 10.0) -> int:
+        """The HTTP status of ``/healthz`` or ``/readyz``; 0 when there is no answer in time."""
+        return probe(self._health, path, timeout)
 
     @property
     def memory_mib(self) -> float:
