@@ -43,10 +43,11 @@ $(VENV)/.done: requirements.lock pyproject.toml
 crds: setup ## write crds/ from the models
 	@PYTHONPATH=operator $(BIN)/python -m modelrollout.api.crd crds
 
-docs: setup ## write docs/reference.md, docs/presets.md and docs/metrics.md from the code
+docs: setup ## write docs/reference.md, presets.md, metrics.md and the PrometheusRule from what they tell of
 	@PYTHONPATH=operator $(BIN)/python -m modelrollout.api.reference docs/reference.md
 	@PYTHONPATH=operator $(BIN)/python -m modelrollout.api.presets.page docs/presets.md
 	@PYTHONPATH=operator $(BIN)/python -m modelrollout.telemetry.page docs/metrics.md
+	@./scripts/prometheus-rule > manifests/monitoring/prometheusrule.yaml
 
 lock: setup ## pin every dependency anew, with hashes
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header -q -o requirements.lock
