@@ -35,6 +35,7 @@ setup: $(VENV)/.done ## the Python environment, the cluster's programs, and what
 	@./scripts/setup-system
 	@$(BIN)/python -m localcluster build
 	@$(BIN)/python -m tests.support.kstatus
+	@$(BIN)/python -m tests.support.promtool
 
 $(VENV)/.done: requirements.lock pyproject.toml
 	@./scripts/setup-python "$(PYTHON)" "$(VENV)"

@@ -133,3 +133,12 @@ LOOP_LAG_SECONDS: Final = _histogram(
 )
 LEASE_TRANSITIONS: Final = _counter("lease_transitions", "How often this process became the leader.")
 LOGGED: Final = _counter("log_messages", "Messages of the operator, also those that were not repeated.", "level")
+
+# A series that begins with 1 has no increase: what alerts wait for begins with 0.
+for _result in ("done", "conflict", "api_error", "error"):
+    LOOKS.labels(_result)
+for _outcome in ("ok", "refused", "down"):
+    PROMETHEUS_REQUESTS.labels("default", _outcome)
+for _urgency in ("page", "ticket", "chat"):
+    for _outcome in ("told", "failed", "dead"):
+        NOTIFICATIONS.labels(_urgency, _outcome)
