@@ -14,7 +14,7 @@ from modelrollout.controller.endpoint import serve
 from modelrollout.controller.freezes import Freezes
 from modelrollout.controller.health import Health
 from modelrollout.controller.incidents import Incidents
-from modelrollout.controller.inside import Inside
+from modelrollout.controller.inside import Inside, Work
 from modelrollout.controller.page import Page
 from modelrollout.controller.parts import Parts
 from modelrollout.controller.queue import WorkQueue
@@ -96,9 +96,10 @@ class Application:
         )
         self.queue = WorkQueue(self._reconciler.reconcile, workers=settings.workers)
         copies = (*self._reflectors, *self._helpful)
-        inside = Inside(self._freezes, self._outbox, self._reconciler)
-        self.telemetry = Telemetry(self.store, self.queue, copies, inside, most_rollouts=settings.metrics_rollouts)
-        self.health = Health(self.queue, copies, inside, self.telemetry.with_traffic)
+        inside = Inside(self._freezes)
+        inside.work = Work(self.queue, self._reconciler, self._outbox)
+        self.telemetry = Telemetry(self.store, copies, inside, most_rollouts=settings.metrics_rollouts)
+        self.health = Health(copies, inside, self.telemetry.with_traffic)
         self._settings = settings
 
     async def start(self) -> None:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
-from modelrollout.controller.queue import WorkQueue
+from modelrollout.controller.queue import QueueState
 from modelrollout.controller.store import Key
 from modelrollout.kube.reflector import Reflector
 
@@ -30,13 +30,16 @@ _FORGOTTEN_SECONDS: Final = 300.0
 
 
 class Watched(Protocol):
-    """What the probe asks besides the queue and the copies."""
+    """What the probe asks besides the copies."""
+
+    def queue(self) -> QueueState:
+        """How the queue is."""
 
     def longest_measurement(self) -> float:
         """For how many seconds the slowest reading under way lasts."""
 
-    def measuring(self, key: Key) -> bool:
-        """Whether a reading for it is under way, or came in."""
+    def planned(self, key: Key) -> bool:
+        """Whether somebody looks at a rollout, or will."""
 
 
 class Health:
@@ -44,12 +47,10 @@ class Health:
 
     def __init__(
         self,
-        queue: WorkQueue,
         reflectors: Sequence[Reflector],
         watched: Watched,
         with_traffic: Callable[[], Mapping[Key, float]],
     ) -> None:
-        self._queue = queue
         self._reflectors = reflectors
         self._watched = watched
         self._with_traffic = with_traffic
@@ -73,7 +74,7 @@ class Health:
         return _answer([f"{one.plural} are not read yet" for one in self._reflectors if not one.synced.is_set()])
 
     def _complaints(self) -> Iterator[str]:
-        now, state = asyncio.get_running_loop().time(), self._queue.state
+        now, state = asyncio.get_running_loop().time(), self._watched.queue()
         if state.stuck_for > _STUCK_SECONDS:
             yield f"nothing was looked at for {state.stuck_for:.0f} s, and something waits"
         if state.longest_run > _LONGEST_LOOK_SECONDS:
@@ -91,8 +92,7 @@ class Health:
     def _forgotten(self) -> Iterator[str]:
         """A candidate that has traffic, and that nobody is going to look at."""
         for key, at in self._with_traffic().items():
-            lost = not self._queue.knows(key) and not self._watched.measuring(key)
-            if lost and time.time() - at > _FORGOTTEN_SECONDS:
+            if time.time() - at > _FORGOTTEN_SECONDS and not self._watched.planned(key):
                 yield f"{key[0]}/{key[1]} has traffic on a candidate, and no look is planned"
 
 

@@ -1,24 +1,45 @@
-"""What metrics and probes ask of the operator, beside its queue and its copies."""
+"""What metrics and probes ask of the operator: of the work under way, which is another one in each term, and of what
+lasts longer. Read-only."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from modelrollout.controller.freezes import Freezes
+from modelrollout.controller.queue import QueueState, WorkQueue
 from modelrollout.controller.reconcile import Reconciler
 from modelrollout.controller.store import Key
 from modelrollout.notify.outbox import Outbox
 
-__all__ = ["Inside"]
+__all__ = ["Inside", "Work"]
+
+_IDLE = QueueState((0, 0), (0.0, 0.0), 0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Who decides, and whom that keeps busy."""
+
+    queue: WorkQueue
+    reconciler: Reconciler
+    outbox: Outbox
 
 
 class Inside:
-    """Read-only."""
+    """See the module; ``work`` is None while another process decides."""
 
-    def __init__(self, freezes: Freezes, outbox: Outbox, reconciler: Reconciler) -> None:
+    def __init__(self, freezes: Freezes) -> None:
         self._freezes = freezes
-        self._outbox = outbox
-        self._reconciler = reconciler
+        self.work: Work | None = None
+
+    def queue(self) -> QueueState:
+        """How the queue is."""
+        return self.work.queue.state if self.work else _IDLE
+
+    def planned(self, key: Key) -> bool:
+        """Whether somebody looks at a rollout now, or will: a look, or the reading that the next one waits for."""
+        return self.work is None or self.work.queue.knows(key) or self.work.reconciler.measuring(key)
 
     def frozen(self, namespace: str) -> bool:
         """Whether the line is stopped there now."""
@@ -27,16 +48,12 @@ class Inside:
 
     def messages_waiting(self) -> int:
         """How many messages wait for their receivers."""
-        return self._outbox.waiting
+        return self.work.outbox.waiting if self.work else 0
 
     def unwritten_since(self, key: Key) -> datetime | None:
         """Since when lower weights cannot be written."""
-        return self._reconciler.unwritten_since(key)
+        return self.work.reconciler.unwritten_since(key) if self.work else None
 
     def longest_measurement(self) -> float:
         """For how many seconds the slowest reading under way lasts."""
-        return self._reconciler.longest_measurement()
-
-    def measuring(self, key: Key) -> bool:
-        """Whether a reading for it is under way, or came in."""
-        return self._reconciler.measuring(key)
+        return self.work.reconciler.longest_measurement() if self.work else 0.0

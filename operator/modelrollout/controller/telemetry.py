@@ -28,7 +28,7 @@ from modelrollout.api.grammar import parse_duration
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import GateStatus, ModelRolloutStatus
 from modelrollout.controller.logs import flush_repeated, set_standing
-from modelrollout.controller.queue import LANES, WorkQueue
+from modelrollout.controller.queue import LANES, QueueState
 from modelrollout.controller.store import Key, Store
 from modelrollout.kube.reflector import Reflector
 from modelrollout.screen.units import limit_at
@@ -47,7 +47,10 @@ _PHASES: Final = frozenset(Phase)
 
 
 class World(Protocol):
-    """What is asked at a scrape besides the queue and the copies."""
+    """What is asked at a scrape besides the copies."""
+
+    def queue(self) -> QueueState:
+        """How the queue is."""
 
     def frozen(self, namespace: str) -> bool:
         """Whether the line is stopped there."""
@@ -95,11 +98,8 @@ class _Page:
 class Telemetry:
     """See the module."""
 
-    def __init__(
-        self, store: Store, queue: WorkQueue, reflectors: Sequence[Reflector], world: World, *, most_rollouts: int
-    ) -> None:
+    def __init__(self, store: Store, reflectors: Sequence[Reflector], world: World, *, most_rollouts: int) -> None:
         self._store = store
-        self._queue = queue
         self._reflectors = reflectors
         self._world = world
         self._most = most_rollouts
@@ -165,7 +165,7 @@ class Telemetry:
         self._copies(page)
 
     def _queues(self, page: _Page) -> None:
-        state = self._queue.state
+        state = self._world.queue()
         for lane, length, oldest in zip(LANES, state.length, state.oldest, strict=True):
             page.add("modelrollout_queue_length", _labels(lane=lane), length)
             page.add("modelrollout_queue_oldest_seconds", _labels(lane=lane), oldest)

@@ -35,11 +35,13 @@ class _Operator:
         self.shift = 0.0
         clock = self.loop.time
         cast(Any, self.loop).time = lambda: clock() + self.shift
-        self.watched = SimpleNamespace(longest_measurement=lambda: 0.0, measuring=lambda key: False)
         self.copy = SimpleNamespace(plural="pods", alive_at=0.0, synced=asyncio.Event())
         self.queue = WorkQueue(work, workers=1)
+        self.watched = SimpleNamespace(
+            queue=lambda: self.queue.state, planned=self.queue.knows, longest_measurement=lambda: 0.0
+        )
         seen = {KEY: 0.0} if traffic else {}
-        self.health = Health(self.queue, cast(Any, [self.copy]), cast(Any, self.watched), lambda: seen)
+        self.health = Health(cast(Any, [self.copy]), cast(Any, self.watched), lambda: seen)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -168,9 +170,6 @@ def test_an_overload_does_not_fail_it(start: Start) -> None:
 def test_a_candidate_with_traffic_that_nobody_will_look_at_fails_it(start: Start) -> None:
     operator = start(_nothing, traffic=True)
     assert operator.probe() == (503, "recs/ranker has traffic on a candidate, and no look is planned\n")
-    operator.watched.measuring = lambda key: True
-    assert operator.probe()[0] == 200
-    operator.watched.measuring = lambda key: False
     operator.do(lambda: operator.queue.add_after(KEY, 1000))
     assert operator.probe()[0] == 200, "it is planned"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,7 +16,7 @@ from modelrollout.api.enums import Phase, Reason, Urgency
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import Blind, ModelRolloutStatus, Notice, RevisionRef
 from modelrollout.controller import transitions
-from modelrollout.controller.queue import WorkQueue
+from modelrollout.controller.queue import QueueState
 from modelrollout.controller.store import Key, Store
 from modelrollout.controller.telemetry import Telemetry
 from modelrollout.telemetry import meters
@@ -34,6 +34,9 @@ class _World:
 
     unwritten: datetime | None = None
     frozen_in: frozenset[str] = frozenset()
+
+    def queue(self) -> QueueState:
+        return QueueState((1, 7), (0.5, 9.0), 3, 4.0, 0.25)
 
     def frozen(self, namespace: str) -> bool:
         return namespace in self.frozen_in
@@ -53,8 +56,7 @@ class _Operator:
 
     def __init__(self, most: int = 100) -> None:
         self.store, self.world = Store(), _World()
-        queue = WorkQueue(cast(Any, None), workers=1)
-        self.telemetry = Telemetry(self.store, queue, (), self.world, most_rollouts=most)
+        self.telemetry = Telemetry(self.store, (), self.world, most_rollouts=most)
 
     def look(self, name: str = "ranker", **changes: Any) -> None:
         """A look at a rollout left this status."""
@@ -204,6 +206,14 @@ def test_everything_that_is_exported_is_documented_with_its_type() -> None:
     assert len({one.name for one in (*OPERATOR, *ROLLOUTS, *GATES)} | {one.name for one in meters.METERS}) == len(
         [*OPERATOR, *ROLLOUTS, *GATES, *meters.METERS]
     ), "two families of one name"
+
+
+def test_the_queue_is_shown_by_lane() -> None:
+    operator = _Operator()
+    assert operator.of("modelrollout_queue_length", lane="urgent") == [1.0]
+    assert operator.of("modelrollout_queue_oldest_seconds", lane="ordinary") == [9.0]
+    assert operator.of("modelrollout_queue_running") == [3.0]
+    assert operator.of("modelrollout_queue_stuck_seconds") == [0.25]
 
 
 def test_scrapes_side_by_side_are_answered_once() -> None:
