@@ -57,6 +57,7 @@ lock: setup ## pin every dependency anew, with hashes
 bench: setup ## how fast and how cheap: prints tables
 	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m tests.bench.reaction
 	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m tests.bench.idle
+	@PYTHONPATH=operator $(BIN)/python -m tests.bench.scrape
 
 clean: ## remove the Python environment (the cluster's programs stay in the user cache)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -124,6 +124,7 @@ class Reconciler:
         seen = replace(seen, measurement=self._take_measurement(rollout, seen))
         with meters.DECIDE_SECONDS.time():
             decision = decide(seen)
+        transitions.note(decision.status)
         await self._do_first(rollout, seen, decision)
         await self._keep_status(rollout, decision.status, seen.now)
         try:

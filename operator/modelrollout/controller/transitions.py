@@ -9,15 +9,13 @@ from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller import logs
 from modelrollout.telemetry import meters
 
-__all__ = ["tell"]
+__all__ = ["note", "tell"]
 
 _log = logging.getLogger(__name__)
 
 
 def tell(rollout: Rollout, before: ModelRolloutStatus, after: ModelRolloutStatus) -> None:
     """Say how it is now, if that is not as it was."""
-    revision = after.candidate or after.stable
-    logs.note(revision.revision if revision else "", str(after.reason))
     if _where(before) == _where(after):
         return
     if before.phase is not after.phase:
@@ -27,8 +25,20 @@ def tell(rollout: Rollout, before: ModelRolloutStatus, after: ModelRolloutStatus
     _log.info("%s/%s is %s: %s", *rollout.key, where, after.message)
 
 
+def note(status: ModelRolloutStatus) -> None:
+    """Let all that is logged from now on in this look say what it was decided for."""
+    about = status.candidate or status.failed or status.stable
+    logs.note(about.revision if about else "", str(status.reason))
+
+
 def _where(status: ModelRolloutStatus) -> tuple[object, ...]:
     """What makes a transition."""
-    revisions = tuple(one.revision if one else "" for one in (status.stable, status.candidate))
-    step = status.step.number if status.step else 0
-    return status.phase, status.reason, status.weight, step, revisions
+    stable, candidate, step = status.stable, status.candidate, status.step
+    return (
+        status.phase,
+        status.reason,
+        status.weight,
+        step and step.number,
+        stable and stable.revision,
+        candidate and candidate.revision,
+    )

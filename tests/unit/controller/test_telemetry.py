@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from modelrollout.api.enums import Phase, Reason, Urgency
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import Blind, ModelRolloutStatus, Notice, RevisionRef
-from modelrollout.controller import transitions
+from modelrollout.controller import logs, transitions
 from modelrollout.controller.queue import QueueState
 from modelrollout.controller.store import Key, Store
 from modelrollout.controller.telemetry import Telemetry
@@ -237,6 +237,14 @@ def test_every_transition_is_one_line_and_a_look_without_one_is_none(caplog: pyt
             transitions.tell(ROLLOUT, before, before.model_copy(update=change))
     assert len(caplog.records) == 3
     assert f"{ROLLOUT.namespace}/ranker is Paused" in caplog.messages[0]
+
+
+def test_what_is_logged_in_a_look_says_what_it_was_decided_for() -> None:
+    with logs.about("recs", "ranker") as about:
+        transitions.note(ROLLOUT.status)
+    candidate = ROLLOUT.status.candidate
+    assert candidate is not None
+    assert (about.revision, about.reason) == (candidate.revision, str(ROLLOUT.status.reason))
 
 
 def _moved(phase: Phase) -> float:
