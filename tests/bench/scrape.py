@@ -41,6 +41,7 @@ class _Idle:
 async def _measure(rollouts: int) -> None:
     store = Store()
     telemetry = Telemetry(store, _NO_COPIES, _Idle(), most_rollouts=10_000)
+    telemetry.stand(leading=True)
     body = STATES["breached"][0]
     for number in range(rollouts):
         store.put(body | {"metadata": body["metadata"] | {"name": f"r{number}", "uid": str(number)}})

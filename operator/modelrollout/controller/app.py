@@ -10,18 +10,16 @@ from typing import Any
 from modelrollout.api.meta import LABEL_NAME
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
-from modelrollout.controller.endpoint import serve
+from modelrollout.controller.doors import Doors
 from modelrollout.controller.freezes import Freezes
-from modelrollout.controller.health import Health
 from modelrollout.controller.incidents import Incidents
-from modelrollout.controller.inside import Inside, Work
+from modelrollout.controller.inside import Work
 from modelrollout.controller.page import Page
 from modelrollout.controller.parts import Parts
 from modelrollout.controller.queue import WorkQueue
 from modelrollout.controller.reconcile import Reconciler
 from modelrollout.controller.settings import Settings
 from modelrollout.controller.store import Store
-from modelrollout.controller.telemetry import Telemetry
 from modelrollout.controller.vouching import Vouching
 from modelrollout.kube.client import (
     ADMISSION_BINDINGS,
@@ -95,28 +93,16 @@ class Application:
             heard=self._heard,
         )
         self.queue = WorkQueue(self._reconciler.reconcile, workers=settings.workers)
-        copies = (*self._reflectors, *self._helpful)
-        inside = Inside(self._freezes)
-        inside.work = Work(self.queue, self._reconciler, self._outbox)
-        self.telemetry = Telemetry(self.store, copies, inside, most_rollouts=settings.metrics_rollouts)
-        self.health = Health(copies, inside, self.telemetry.with_traffic)
-        self._settings = settings
+        self._doors = Doors(settings, self.store, self._freezes, (*self._reflectors, *self._helpful))
+        self._doors.begin(Work(self.queue, self._reconciler, self._outbox))
 
     async def start(self) -> None:
         """Fill the copies, then begin to work: a half-filled copy would look like missing objects."""
-        self._open_doors()
+        for work in self._doors.open():
+            self._spawn(work)
         for reflector in (*self._reflectors, *self._helpful):
             self._spawn(reflector.run())
         self._spawn(self._work_when_synced())
-
-    def _open_doors(self) -> None:
-        """What machines ask: the probes and the metrics."""
-        self._spawn(self.telemetry.run())
-        if self._settings.health is not None:
-            routes = {"/healthz": self.health.live, "/readyz": self.health.ready}
-            self._spawn(serve(self._settings.health, routes, "the probes are"))
-        if self._settings.metrics is not None:
-            self._spawn(serve(self._settings.metrics, {"/metrics": self.telemetry.answer}, "metrics are"))
 
     async def _work_when_synced(self) -> None:
         for reflector in self._reflectors:
@@ -157,7 +143,7 @@ class Application:
             self.queue.add(key)
 
     def _heard(self, rollout: Rollout, status: ModelRolloutStatus) -> None:
-        self.telemetry.note(rollout, status)
+        self._doors.note(rollout, status)
         if self._page is not None:
             self._page.note(rollout, status)
 

@@ -104,7 +104,7 @@ class Telemetry:
         self._world = world
         self._most = most_rollouts
         self._seen: dict[Key, _Seen] = {}
-        self._leading, self._epoch = True, 0
+        self._leading, self._epoch = False, 0
         self._once = asyncio.Lock()
         self._made: tuple[float, bytes] = (-math.inf, b"")
 
@@ -112,12 +112,14 @@ class Telemetry:
         """Take in what a look left; a reference, no copy."""
         self._seen[rollout.key] = _Seen(rollout, status, time.time())
 
-    def stand(self, *, leading: bool, epoch: int) -> None:
+    def stand(self, *, leading: bool, epoch: int | None = None) -> None:
         """Say from now on whether this process leads, and under which epoch; a standby shows no rollouts."""
         if leading and not self._leading:
             meters.LEASE_TRANSITIONS.inc()
-        self._leading, self._epoch = leading, epoch
-        set_standing(leader=leading, epoch=epoch)
+        if not leading:
+            self._seen.clear()
+        self._leading, self._epoch = leading, self._epoch if epoch is None else epoch
+        set_standing(leader=leading, epoch=self._epoch)
 
     def with_traffic(self) -> dict[Key, float]:
         """When each rollout whose candidate has traffic was last looked at to the end (seconds since 1970)."""

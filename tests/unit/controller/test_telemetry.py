@@ -57,6 +57,7 @@ class _Operator:
     def __init__(self, most: int = 100) -> None:
         self.store, self.world = Store(), _World()
         self.telemetry = Telemetry(self.store, (), self.world, most_rollouts=most)
+        self.telemetry.stand(leading=True)
 
     def look(self, name: str = "ranker", **changes: Any) -> None:
         """A look at a rollout left this status."""
@@ -166,7 +167,7 @@ def test_a_standby_shows_that_it_is_one_and_no_rollouts() -> None:
     operator = _Operator()
     operator.look()
     before = meters.REGISTRY.get_sample_value("modelrollout_lease_transitions_total") or 0.0
-    operator.telemetry.stand(leading=False, epoch=3)
+    operator.telemetry.stand(leading=False)
     assert operator.of("modelrollout_leader") == [0.0]
     assert {dict(labels).get("rollout") for _, labels in operator.scrape()} == {None}
     assert sum(operator.of("modelrollout_rollouts")) == 1.0, (
