@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +25,10 @@ __all__ = ["About", "LogHandler", "about", "configure", "flush_repeated", "note"
 
 _BURST: Final = 5
 _WINDOW_SECONDS: Final = 60.0
+_KINDS: Final = 50
+"""Complaints that are told apart by their words in a minute; from then on only by the place in the code."""
+_COMPARED: Final = 300
+_CHANGES: Final = re.compile(r"[0-9a-f]{8,}|\d+")
 _LONGEST: Final = 16_384
 _SECRET: Final = re.compile(r"(?i)(://[^\s/:@]*:)[^\s/@]+(?=@)|(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}")
 """Passwords in URLs and tokens in headers: nothing logs them on purpose, but a library's error might."""
@@ -113,7 +117,7 @@ class TextFormatter(logging.Formatter):
 
 @dataclass(slots=True)
 class _Repeated:
-    """How often one place in the code complained in this window."""
+    """How often the same was complained of in this window."""
 
     until: float
     said: int = 0
@@ -122,13 +126,13 @@ class _Repeated:
 
 
 class LogHandler(logging.StreamHandler[TextIO]):
-    """Writes to standard error. Of the same complaint, by the place in the code, a few in a minute; then how many more
+    """Writes to standard error. Of the same complaint, about whatever rollout, a few in a minute; then how many more
     there were, with the last of them."""
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(stream or sys.stderr)
         self._clock = clock
-        self._repeated: dict[tuple[str, int], _Repeated] = {}
+        self._repeated: dict[tuple[str, int, str], _Repeated] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write it, or count it."""
@@ -140,21 +144,29 @@ class LogHandler(logging.StreamHandler[TextIO]):
 
     def flush_repeated(self) -> None:
         """Say of what was only counted how often it was, when its minute is over."""
-        now = self._clock()
-        for place in [place for place, one in self._repeated.items() if one.until <= now]:
-            over = self._repeated.pop(place)
-            if over.last is not None:
-                super().emit(_summary(over.last, over.kept))
+        with self.lock or nullcontext():  # threads of libraries log, too
+            now = self._clock()
+            for kind in [kind for kind, one in self._repeated.items() if one.until <= now]:
+                over = self._repeated.pop(kind)
+                if over.last is not None:
+                    super().emit(_summary(over.last, over.kept))
 
     def _may(self, record: logging.LogRecord) -> bool:
-        place = (record.name, record.lineno)
-        one = self._repeated.setdefault(place, _Repeated(self._clock() + _WINDOW_SECONDS))
+        words = _words(record) if len(self._repeated) < _KINDS else ""
+        one = self._repeated.setdefault((record.name, record.lineno, words), _Repeated(self._clock() + _WINDOW_SECONDS))
         if one.said < _BURST:
             one.said += 1
             return True
         one.kept += 1
         one.last = record
         return False
+
+
+def _words(record: logging.LogRecord) -> str:
+    """What it complains of, whatever the rollout, the revision and the number of seconds."""
+    rollout = getattr(record, "about", {}).get("rollout", "")
+    text = record.getMessage()[:_COMPARED]
+    return _CHANGES.sub("#", text.replace(rollout, "") if rollout else text)
 
 
 def _summary(last: logging.LogRecord, kept: int) -> logging.LogRecord:

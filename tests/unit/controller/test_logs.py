@@ -24,7 +24,7 @@ class _Log:
         self.logger.addHandler(self.handler)
 
     def complain(self, about: object) -> None:
-        """From one place in the code, always the same."""
+        """From one place in the code."""
         self.logger.warning("watching %s failed", about)
 
     @property
@@ -109,6 +109,23 @@ def test_the_same_complaint_is_said_a_few_times_and_then_counted() -> None:
     assert log.records[-1]["message"] == "watching 999 failed (995 like this were not written in 60 s)"
     log.complain("again")
     assert log.records[-1]["message"] == "watching again failed", "a new minute, a new voice"
+
+
+def test_the_same_complaint_about_many_rollouts_is_one_and_another_from_that_place_is_heard() -> None:
+    log = _Log("json")
+    for number in range(100):
+        with logs.about("recs", f"ranker-{'abcdefghij'[number % 10]}"):
+            log.complain(f"recs/ranker-{'abcdefghij'[number % 10]} in {number} s: timed out")
+    assert len(log.lines) == 5
+    log.complain("quota")
+    assert log.records[-1]["message"] == "watching quota failed"
+
+
+def test_complaints_that_are_all_different_are_no_flood_either() -> None:
+    log = _Log("json")
+    for number in range(10_000):
+        log.complain("".join(chr(ord("g") + int(digit)) for digit in str(number)))
+    assert len(log.lines) <= 60
 
 
 def test_another_complaint_and_what_is_critical_are_never_held_back() -> None:
