@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from modelrollout.gates import noise
 from modelrollout.gates.eprocess import Array
 
-__all__ = ["SERIES", "SPLIT", "Lessons", "believed", "blank", "learn"]
+__all__ = ["SERIES", "SPLIT", "Lessons", "believed", "blank", "excusable", "learn"]
 
 Lessons = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -103,6 +103,18 @@ def believed(lessons: Lessons, history: Array, kind: Array, seconds: float) -> A
     shown = known * seconds + doubt
     series = np.where(part < 0.5, np.minimum(history * part, shown), history)
     return np.asarray(np.where(kind == SPLIT, history, np.where(kind == SERIES, series, shown)))
+
+
+def excusable(lessons: Lessons, seconds: float) -> Array:
+    """κ²·Δt in seconds that may at most excuse one interval of the candidate where there is no history: what is assumed
+    of a service of which nothing is known, or what the baseline alone has shown. What the candidate did stays out: its
+    first bad moment would be a lesson in noise, and excuse the moments after it.
+    """
+    weight, over, squares = (lessons[:, :, 13 + i].astype(np.float64) for i in range(3))
+    most = np.maximum(over + _DOUBT * np.sqrt(squares), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shown = np.where(weight > 0.0, _BATCHES * most / weight / 2.0, 0.0).max(axis=1)
+    return np.asarray(np.maximum(noise.unknown(seconds), shown * seconds))
 
 
 def _rates(batch: Array, past: Array, good: bool) -> Array:

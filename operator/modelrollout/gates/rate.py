@@ -190,7 +190,7 @@ class RateTest:
         if self.quantile is not None or self.good or not isinstance(ours, Counts) or not isinstance(theirs, Counts):
             return False
         numbers = (np.array([value]) for value in (ours.total, ours.bad, theirs.total, theirs.bad))
-        floor = sequential.floor_of(state.counts, self.design) / self.seconds
+        floor = sequential.floor_of_one(state.counts, self.design) / self.seconds
         expected = np.array([self._baseline_share(state.counts)])
         return bool(catastrophic(*numbers, share=share, requests=requests, expected=expected, floor=floor)[0])
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from modelrollout.gates import eprocess, noise
 from modelrollout.gates.eprocess import BETS, Array, Line
-from modelrollout.gates.lessons import SERIES, SPLIT, Lessons, believed, blank, learn
+from modelrollout.gates.lessons import SERIES, SPLIT, Lessons, believed, blank, excusable, learn
 
 __all__ = [
     "MEMORY",
@@ -34,6 +34,7 @@ __all__ = [
     "Slot",
     "State",
     "floor_of",
+    "floor_of_one",
     "fold",
     "log_against_line",
     "log_breach",
@@ -307,6 +308,13 @@ def floor_of(state: State, design: Design) -> Array:
     """κ²·Δt in seconds as it is believed now."""
     history, kind = state.floor.T
     return history if _all(kind == SPLIT) else believed(state.lessons, history, kind, design.seconds)
+
+
+def floor_of_one(state: State, design: Design) -> Array:
+    """The same for a single interval, which is judged by what was known before the candidate did anything unusual."""
+    floor = floor_of(state, design)
+    unknown = state.floor[:, 1] == 0.0
+    return np.where(unknown, np.minimum(floor, excusable(state.lessons, design.seconds)), floor)
 
 
 def _all(mask: Mask) -> bool:

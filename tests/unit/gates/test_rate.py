@@ -218,3 +218,18 @@ def test_history_teaches_floor_and_rate() -> None:
     split = test.learn(halves)
     assert split.split and split.floor == 0.0, "what both halves do alike is no noise"
     assert test.learn(past[:20]).floor is None and test.learn([]) == History()
+
+
+@pytest.mark.parametrize("history", [History(), History(0.0, split=True, requests=4000.0, bad=20.0)])
+@pytest.mark.parametrize("already", [0.0, 0.1, 0.2])
+def test_rule_8_a_candidate_that_began_to_fail_does_not_excuse_itself(history: History, already: float) -> None:
+    """The first interval may end just after the failing began, and show less than a catastrophe: no lesson in noise."""
+    test = replace(_ratio(), history=history)
+    state = test.start()
+    for number in range(30):
+        state = test.fold(state, _interval(Counts(0 if number % 5 else 1, 40), Counts(2, 360), number))
+    state = test.fold(state, _interval(Counts(40 * already, 40), Counts(2, 360), 30))
+    broken = _interval(Counts(12, 40), Counts(2, 360), 31)
+    assert test.catastrophe(state, broken, share=0.25, requests=20)
+    alike = _interval(Counts(12, 40), Counts(100, 360), 31)
+    assert not test.catastrophe(state, alike, share=0.25, requests=20), "the baseline fails as often"
