@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from modelrollout.kube.client import DEPLOYMENTS, ENDPOINT_SLICES, HTTP_ROUTES, PODS, Kube, NotFound, Resource
+from modelrollout.kube.limits import Lane
 
 __all__ = ["MemoryKube"]
 
@@ -56,21 +57,21 @@ class MemoryKube(Kube):
         items = [body for at, body in self._objects.items() if _collection(at) == _collection(path + "/x")]
         return {"items": copy.deepcopy(items), "metadata": {"resourceVersion": str(self._version)}}
 
-    async def create(self, path: str, body: Body, *, dry_run: bool = False) -> Body:
+    async def create(self, path: str, body: Body, *, dry_run: bool = False, lane: Lane = Lane.WORK) -> Body:
         """Events and incidents come to nothing."""
-        self._note(path)
+        self._count(path)
         return body
 
     async def delete(self, path: str, *, propagation: str = "Background") -> None:
         """Remove an object."""
-        self._note(path)
+        self._count(path)
         gone = self._objects.pop(path, None)
         for queue in self._watches.get(_collection(path), []) if gone is not None else []:
             queue.put_nowait({"type": "DELETED", "object": gone})
 
-    async def apply(self, path: str, body: Body, *, urgent: bool = False) -> Body:
+    async def apply(self, path: str, body: Body, *, lane: Lane = Lane.WORK) -> Body:
         """Write, and make it so."""
-        self._note(path)
+        self._count(path)
         body = _merged(copy.deepcopy(self._objects.get(path, {})), body)
         plural = _plural(path)
         if plural == HTTP_ROUTES.plural:
@@ -79,9 +80,9 @@ class MemoryKube(Kube):
         found = self.put(path, body)
         return self._scaled(path) if plural == DEPLOYMENTS.plural else found
 
-    async def json_patch(self, path: str, ops: list[Body], *, urgent: bool = False) -> Body:
+    async def json_patch(self, path: str, ops: list[Body], *, lane: Lane = Lane.WORK) -> Body:
         """Of the fields that the operator adds."""
-        self._note(path)
+        self._count(path)
         whole = path.removesuffix("/status")
         body = copy.deepcopy(self._objects[whole])
         for op in ops:
@@ -93,9 +94,9 @@ class MemoryKube(Kube):
                 place[last.replace("\0", "/")] = op["value"]
         return self.put(whole, body)
 
-    async def merge_patch(self, path: str, body: Body) -> Body:
+    async def merge_patch(self, path: str, body: Body, *, lane: Lane = Lane.WORK) -> Body:
         """RFC 7386, near enough."""
-        self._note(path)
+        self._count(path)
         whole = path.removesuffix("/status").removesuffix("/scale")
         found = self.put(whole, _merged(copy.deepcopy(self._objects[whole]), body))
         return self._scaled(whole) if path.endswith("/scale") else found
@@ -107,7 +108,7 @@ class MemoryKube(Kube):
         while True:
             yield await queue.get()
 
-    def _note(self, path: str) -> None:
+    def _count(self, path: str) -> None:
         self.requests += 1
         parts = path.split("/")
         kind = "/".join(parts[-2:]) if parts[-1] in ("status", "scale") else _plural(path)

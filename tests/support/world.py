@@ -58,7 +58,7 @@ from modelrollout.engine.model import (
     Told,
 )
 from modelrollout.engine.notices import message_id
-from modelrollout.engine.report import matters
+from modelrollout.engine.report import remarks, turns
 from modelrollout.engine.revision import revision_hash
 from modelrollout.gates.evidence import Arm, Counts, Histogram, Interval, Reading
 
@@ -84,6 +84,7 @@ _EFFECT_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
 _PAST_INTERVALS: Final = 240
 _NUMBERS_EVERY: Final = timedelta(minutes=1)
+_REMARKS_AFTER: Final = timedelta(seconds=1)
 _SLACK: Final = timedelta(seconds=1)
 
 ERRORS: Final[dict[str, Any]] = {
@@ -651,9 +652,11 @@ class World:
             self.events.append(event)
 
     def _keep(self, status: ModelRolloutStatus) -> None:
-        """Like the controller: what matters is written at once, mere numbers now and then."""
-        old = self.clock - self._written_at >= _NUMBERS_EVERY and status != self._last_written
-        if old or self._last_written is None or matters(status) != matters(self._last_written):
+        """Like the controller: turns are written at once, remarks and numbers later."""
+        last = self._last_written
+        pause = _NUMBERS_EVERY if last is not None and remarks(status) == remarks(last) else _REMARKS_AFTER
+        late = self.clock - self._written_at >= pause and status != last
+        if late or last is None or turns(status) != turns(last):
             self.written = ModelRolloutStatus.model_validate_json(status.model_dump_json(by_alias=True))
             self._last_written, self._written_at = status, self.clock
         self.live = status

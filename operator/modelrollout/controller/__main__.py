@@ -15,6 +15,7 @@ from modelrollout.controller import logs
 from modelrollout.controller.edge import register
 from modelrollout.controller.endpoint import Address
 from modelrollout.controller.settings import Settings
+from modelrollout.kube.limits import BURST, QPS
 from modelrollout.notify.addresses import HOST_GLOBS_HELP
 from modelrollout.notify.config import Config, ConfigError, load
 from modelrollout.notify.links import LinkTemplate
@@ -22,6 +23,7 @@ from modelrollout.web.settings import WebSettings
 
 __all__ = ["main"]
 
+_POSITIVE: Final = click.FloatRange(min=1.0)
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -48,7 +50,11 @@ async def _run(settings: Settings) -> int:
 )
 @click.option("--namespace", help="Watch this namespace alone.  [default: all]")
 @click.option("--metrics-delay", default=1.0, help="Seconds in the past at which Prometheus is read.")
-@click.option("--workers", default=8, help="Rollouts that are looked at side by side.")
+@click.option("--workers", default=64, help="Rollouts that are looked at side by side; urgent looks are not limited.")
+@click.option(
+    "--kube-qps", type=_POSITIVE, default=QPS, help="Requests a second to the API server; lowerings of weight are free."
+)
+@click.option("--kube-burst", type=click.IntRange(min=10), default=BURST, help="Requests at once after a rest.")
 @click.option("--allow-promql", is_flag=True, help="Let gates bring PromQL of their own, for every namespace's series.")
 @click.option(
     "--notifications",
@@ -77,6 +83,8 @@ def main(
     namespace: str | None,
     metrics_delay: float,
     workers: int,
+    kube_qps: float,
+    kube_burst: int,
     allow_promql: bool,
     notifications: Path | None,
     notify_hosts: tuple[str, ...],
@@ -110,6 +118,8 @@ def main(
         namespace=namespace,
         metrics_delay=metrics_delay,
         workers=workers,
+        kube_qps=kube_qps,
+        kube_burst=kube_burst,
         allow_promql=allow_promql,
         web=page,
         receivers=receivers,

@@ -24,6 +24,7 @@ from modelrollout.engine.model import (
     SetWeights,
 )
 from modelrollout.kube.client import DECISIONS, ROLLOUTS, KubeError, NotFound
+from modelrollout.kube.limits import Lane
 from modelrollout.telemetry import meters
 
 __all__ = ["Actions", "RolloutGoneError"]
@@ -41,8 +42,8 @@ class Actions:
     def __init__(self, parts: Parts) -> None:
         self._at = parts
 
-    async def carry_out(self, rollout: Rollout, action: Action) -> None:
-        """Do one thing.
+    async def carry_out(self, rollout: Rollout, action: Action, *, there: bool = False) -> None:
+        """Do one thing. ``there``: the API server has just said that the ModelRollout is.
 
         Raises
         ------
@@ -51,15 +52,16 @@ class Actions:
         RolloutGoneError
             If the ModelRollout is not there any more.
         """
-        await self._do(rollout, action)
+        await self._do(rollout, action, there=there)
         _log.info("%s/%s: done: %s", *rollout.key, action)
 
-    async def _do(self, rollout: Rollout, action: Action) -> None:
+    async def _do(self, rollout: Rollout, action: Action, *, there: bool) -> None:
         match action:
             case SetWeights():
                 await self._at.traffic.apply(rollout, action)
             case Create():
-                await self._still_there(rollout)
+                if not there:
+                    await self._still_there(rollout)
                 await self._at.workload.create(rollout, action.revision, action.role, action.replicas)
             case Scale(revision=revision) if revision == EXTERNAL:
                 await self._at.adopted.scale(rollout, action.replicas)
@@ -93,14 +95,31 @@ class Actions:
         RolloutGoneError
             If the object is gone, or another one has its name.
         """
+        await self._write_status(rollout, status, "/metadata/uid", rollout.uid, Lane.STATUS)
+
+    async def write_numbers(self, rollout: Rollout, status: ModelRolloutStatus) -> None:
+        """Write a status of which only numbers changed, unless the object is newer than what is known of it.
+
+        Raises
+        ------
+        ConflictError
+            If it is newer.
+        RolloutGoneError
+            If the object is gone.
+        """
+        await self._write_status(rollout, status, "/metadata/resourceVersion", self._version(rollout), Lane.NUMBERS)
+
+    async def _write_status(
+        self, rollout: Rollout, status: ModelRolloutStatus, tested: str, expected: str, lane: Lane
+    ) -> None:
         value = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         ops: list[dict[str, Any]] = [
-            {"op": "test", "path": "/metadata/uid", "value": rollout.uid},
+            {"op": "test", "path": tested, "value": expected},
             {"op": "add", "path": "/status", "value": value},
         ]
         path = ROLLOUTS.path(rollout.namespace, rollout.name, "status")
         try:
-            self._at.store.put(await self._at.kube.json_patch(path, ops))
+            self._at.store.put(await self._at.kube.json_patch(path, ops, lane=lane))
         except NotFound as error:
             raise RolloutGoneError from error
 

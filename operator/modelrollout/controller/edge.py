@@ -27,7 +27,8 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, failed: asynci
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
-        app = Application(_ours, await Kube.connect(_ours.kubeconfig), failed)
+        kube = await Kube.connect(_ours.kubeconfig, qps=_ours.kube_qps, burst=_ours.kube_burst)
+        app = Application(_ours, kube, failed)
         holder["app"] = app
         await app.start()
 
@@ -49,8 +50,8 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, failed: asynci
         if type == "DELETED":
             app.store.drop(key, raw["metadata"]["uid"])
             app.queue.add(key)
-        elif app.store.put(raw):
-            app.queue.add(key, urgent=True)
+        else:
+            app.seen(raw)
 
     @kopf.on.event(GROUP, VERSION, "rolloutdecisions", registry=registry)
     async def decision_event(body: kopf.Body, type: str | None, **_: Any) -> None:

@@ -14,7 +14,7 @@ from modelrollout.api.incident import Delivery, Link, RolloutIncidentSpec
 from modelrollout.api.meta import GROUP, LABEL_NAME, LABEL_REVISION, VERSION
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import Notice
-from modelrollout.controller import events
+from modelrollout.controller.events import Events
 from modelrollout.engine.model import Event, RecordIncident
 from modelrollout.kube.client import INCIDENTS, ConflictError, Kube, KubeError
 from modelrollout.notify.links import LinkTemplate, links
@@ -29,8 +29,9 @@ _KEPT: Final = 10
 class Incidents:
     """See the module."""
 
-    def __init__(self, kube: Kube, templates: tuple[LinkTemplate, ...]) -> None:
+    def __init__(self, kube: Kube, templates: tuple[LinkTemplate, ...], events: Events) -> None:
         self._kube = kube
+        self._events = events
         self._templates = templates
         self._recorded: dict[tuple[str, str], set[str]] = {}
 
@@ -97,7 +98,7 @@ class Incidents:
 
     async def complain(self, rollout: Rollout, message: str) -> None:
         """An event where the rollout's people look."""
-        await events.post(self._kube, rollout, Event(Reason.NOTIFICATION_FAILED, message, warning=True))
+        self._events.offer(rollout, Event(Reason.NOTIFICATION_FAILED, message, warning=True))
 
     def links(self, rollout: Rollout, notice: Notice) -> tuple[Link, ...]:
         """Where to look further."""

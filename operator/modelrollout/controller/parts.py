@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modelrollout.controller.events import Events
 from modelrollout.controller.freezes import Freezes
 from modelrollout.controller.incidents import Incidents
 from modelrollout.controller.store import Store
@@ -33,3 +34,4 @@ class Parts:
     outbox: Outbox
     incidents: Incidents
     vouching: Vouching
+    events: Events

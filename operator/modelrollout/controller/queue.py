@@ -1,4 +1,7 @@
-"""The reconcile queue: one worker per rollout at a time, two lanes, a heap of delays, back-off per key.
+"""The reconcile queue: one look per rollout at a time, two lanes, a heap of delays, back-off per key.
+
+Urgent looks begin at once, however many others are under way, so that an API server which lets requests hang keeps no
+rollback waiting. Ordinary ones share a number of places, in which namespaces take turns and none holds more than half.
 
 Why not kopf's timers: they are one task for each object, and their schedule lives only in memory. Here one heap serves
 all, and a due time is always computed anew from timestamps in status.
@@ -11,13 +14,14 @@ import contextlib
 import heapq
 import itertools
 import logging
-from collections import deque
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from modelrollout.controller.logs import about
 from modelrollout.kube.client import ConflictError, KubeError
+from modelrollout.kube.fairness import FairLine
 from modelrollout.telemetry import meters
 
 __all__ = ["LANES", "QueueState", "WorkQueue"]
@@ -50,31 +54,38 @@ class WorkQueue:
     def __init__(self, work: Callable[[Key], Awaitable[float | None]], *, workers: int) -> None:
         self._work = work
         self._workers = workers
-        self._lanes: tuple[deque[Key], deque[Key]] = (deque(), deque())
+        self._lanes: tuple[FairLine[Key], FairLine[Key]] = (FairLine(), FairLine())
         self._waiting: dict[Key, float] = {}
         self._running: dict[Key, float] = {}
+        self._ordinary: set[Key] = set()
+        self._places: Counter[str] = Counter()
         self._again: dict[Key, bool] = {}
         self._delays: list[tuple[float, int, Key]] = []
         self._due: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._order = itertools.count()
-        self._ready = asyncio.Semaphore(0)
+        self._ready = asyncio.Event()
         self._sooner = asyncio.Event()
         self._ended_at = 0.0
 
     def add(self, key: Key, *, urgent: bool = False) -> None:
-        """Look at a key as soon as a worker is free; urgent ones first."""
+        """Look at a key as soon as it may be; urgent ones at once."""
         if key in self._running:
             self._again[key] = self._again.get(key, False) or urgent
             return
         if key in self._waiting:
-            if urgent and key in self._lanes[1]:
-                self._lanes[1].remove(key)
-                self._lanes[0].append(key)
+            if urgent and self._lanes[1].discard(key[0], key):
+                self._lanes[0].add(key[0], key)
+                self._ready.set()
             return
         self._waiting[key] = asyncio.get_running_loop().time()
-        self._lanes[0 if urgent else 1].append(key)
-        self._ready.release()
+        self._lanes[0 if urgent else 1].add(key[0], key)
+        self._ready.set()
+
+    def retry(self) -> None:
+        """Look again now at every key whose last look failed: what stood in the way may be over."""
+        for key in self._failures:
+            self.add(key, urgent=True)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Look at a key after so many seconds; only the earliest such wish counts."""
@@ -106,8 +117,12 @@ class WorkQueue:
         """Work for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._release_due())
-            for _ in range(self._workers):
-                group.create_task(self._serve())
+            while True:
+                await self._ready.wait()
+                self._ready.clear()
+                while (key := self._next()) is not None:
+                    group.create_task(self._serve(key))
+                    await asyncio.sleep(0)  # between any two, answers are read and requests sent
 
     async def _release_due(self) -> None:
         loop = asyncio.get_running_loop()
@@ -116,28 +131,29 @@ class WorkQueue:
                 at, _, key = heapq.heappop(self._delays)
                 if self._due.get(key) == at:
                     del self._due[key]
-                    self.add(key)
+                    self.add(key, urgent=key in self._failures)
             timeout = max(0.0, self._delays[0][0] - loop.time()) if self._delays else None
             self._sooner.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sooner.wait(), timeout)
 
-    async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            key = await self._next()
-            begun = self._running[key] = loop.time()
-            self._due.pop(key, None)  # what an older look wished for; this one says anew
-            with about(*key):
-                result, after = await self._look(key)
-            del self._running[key]
-            self._ended_at = loop.time()
-            meters.LOOKS.labels(result).inc()
-            meters.LOOK_SECONDS.observe(self._ended_at - begun)
-            if key in self._again:
-                self.add(key, urgent=self._again.pop(key))
-            if after is not None:
-                self.add_after(key, after)
+    async def _serve(self, key: Key) -> None:
+        loop, begun = asyncio.get_running_loop(), self._running[key]
+        self._due.pop(key, None)  # what an older look wished for; this one says anew
+        with about(*key):
+            result, after = await self._look(key)
+        del self._running[key]
+        if key in self._ordinary:
+            self._ordinary.remove(key)
+            self._places[key[0]] -= 1
+        self._ready.set()
+        self._ended_at = loop.time()
+        meters.LOOKS.labels(result).inc()
+        meters.LOOK_SECONDS.observe(self._ended_at - begun)
+        if key in self._again:
+            self.add(key, urgent=self._again.pop(key))
+        if after is not None:
+            self.add_after(key, after)
 
     async def _look(self, key: Key) -> tuple[str, float | None]:
         """How the look ended, and when to look again."""
@@ -163,10 +179,19 @@ class WorkQueue:
         self._failures[key] = min(count + 1, _MOST_DOUBLINGS)
         return float(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**count))
 
-    async def _next(self) -> Key:
-        await self._ready.acquire()
-        lane = 0 if self._lanes[0] else 1
-        key = self._lanes[lane].popleft()
-        waited = asyncio.get_running_loop().time() - self._waiting.pop(key)
-        meters.QUEUE_WAIT_SECONDS.labels(LANES[lane]).observe(waited)
+    def _next(self) -> Key | None:
+        """The key whose look begins now; None when nothing waits, or no place is free."""
+        lane, key = 0, self._lanes[0].pop()
+        if key is None:
+            lane, key = 1, self._lanes[1].pop(self._has_place) if len(self._ordinary) < self._workers else None
+        if key is None:
+            return None
+        now = self._running[key] = asyncio.get_running_loop().time()
+        if lane == 1:
+            self._ordinary.add(key)
+            self._places[key[0]] += 1
+        meters.QUEUE_WAIT_SECONDS.labels(LANES[lane]).observe(now - self._waiting.pop(key))
         return key
+
+    def _has_place(self, namespace: str) -> bool:
+        return self._places[namespace] < max(1, self._workers // 2)

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from modelrollout.api.decision import DecisionState
@@ -21,16 +21,17 @@ from modelrollout.api.grammar import parse_duration
 from modelrollout.api.meta import EXTERNAL, FINALIZER, SERVICE_PORT
 from modelrollout.api.objects import Rollout, read_status
 from modelrollout.api.status import ModelRolloutStatus
-from modelrollout.controller import events, transitions
+from modelrollout.controller import transitions
 from modelrollout.controller.actions import Actions, RolloutGoneError
 from modelrollout.controller.parts import Parts
 from modelrollout.controller.reports import reports_of
+from modelrollout.controller.statuses import Statuses
 from modelrollout.controller.vouching import AUTHOR_POLICY, DECISION_POLICY
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
 from modelrollout.engine.model import Answer, Decision, Human, Input, Measurement, ProblemKind, RevisionView, Target
 from modelrollout.engine.notices import unwritable
-from modelrollout.engine.report import matters, unreadable
+from modelrollout.engine.report import unreadable
 from modelrollout.engine.revision import child_name, revision_hash
 from modelrollout.gates.evidence import Interval
 from modelrollout.kube.client import ROLLOUTS, ConflictError, KubeError
@@ -43,7 +44,6 @@ _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 _JUST_AFTER_SECONDS: Final = 0.01
-_NUMBERS_AT_MOST_EVERY_SECONDS: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 30.0
 """What no watch tells (a quota that was raised, endpoints of other people's Services) is looked at so often."""
 _HEARING_SECONDS: Final = 0.5
@@ -93,7 +93,7 @@ class Reconciler:
         self._last_look: dict[Key, datetime] = {}
         self._revisions: dict[Key, tuple[dict[str, Any], str]] = {}
         self._refusals: dict[Key, _Refusal] = {}
-        self._written: dict[Key, tuple[datetime, str, ModelRolloutStatus]] = {}
+        self._statuses = Statuses(self._actions)
         self._unwritable: dict[Key, datetime] = {}
         self._heard_at: float | None = None
         self._orphans: dict[Key, dict[str, float]] = {}
@@ -126,14 +126,14 @@ class Reconciler:
             decision = decide(seen)
         transitions.note(decision.status)
         await self._do_first(rollout, seen, decision)
-        await self._keep_status(rollout, decision.status, seen.now)
+        there = await self._keep_status(rollout, decision.status, seen.now)
         try:
             for action in decision.then:
-                await self._actions.carry_out(rollout, action)
+                await self._actions.carry_out(rollout, action, there=there)
         finally:  # status says it already, so no later look would tell it again
             self._at.outbox.offer(replace(rollout, status=decision.status), decision.status.notices)
             for event in decision.events:
-                await events.post(self._at.kube, rollout, event)
+                self._at.events.offer(rollout, event)
         if not rollout.deleting:
             await self._at.workload.align(rollout)
             await self._at.traffic.align(rollout)
@@ -331,34 +331,17 @@ class Reconciler:
             # The metrics bring the next look; without them there is one all the same, only later.
             after = None if after is None else after + _interval_of(rollout) * (after >= _interval_of(rollout))
         stalled = _LOOK_AGAIN_SECONDS if seen.status.phase is Phase.STALLED else None
-        unwritten = self._unwritten_until(rollout, seen.status, seen.now)
+        unwritten = self._statuses.seconds_until_due(rollout, seen.status, seen.now)
         listens = self._deaf_for(rollout) or None
         waits = (after, stalled, unwritten, listens)
         return min((wait for wait in waits if wait is not None), default=None)
 
-    async def _keep_status(self, rollout: Rollout, status: ModelRolloutStatus, now: datetime) -> None:
-        """Write the status when it changed in a way that somebody cares for; mere numbers at most once a minute."""
-        _, written = self._last_written(rollout, now)
-        stale = self._unwritten_until(rollout, status, now) == 0.0
-        if stale or matters(written) != matters(status):
-            await self._actions.write_status(rollout, status)
-            self._written[rollout.key] = (now, rollout.uid, status)
-        before = self._at.store.live(rollout.key, rollout.uid) or rollout.status
-        transitions.tell(rollout, before, status)
+    async def _keep_status(self, rollout: Rollout, status: ModelRolloutStatus, now: datetime) -> bool:
+        there = await self._statuses.keep(rollout, status, now)
+        transitions.tell(rollout, self._at.store.live(rollout.key, rollout.uid) or rollout.status, status)
         self._at.store.set_live(rollout.key, rollout.uid, status)
         self._heard(rollout, status)
-
-    def _last_written(self, rollout: Rollout, now: datetime) -> tuple[datetime, ModelRolloutStatus]:
-        at, uid, status = self._written.get(rollout.key, (now, "", rollout.status))
-        return (at, status) if uid == rollout.uid else (now - timedelta(days=1), rollout.status)
-
-    def _unwritten_until(self, rollout: Rollout, status: ModelRolloutStatus, now: datetime) -> float | None:
-        """Seconds until numbers that are not written yet may be; None when all is written."""
-        at, written = self._last_written(rollout, now)
-        if written == status:
-            return None
-        pause = min(_NUMBERS_AT_MOST_EVERY_SECONDS, 4.0 * _interval_of(rollout))
-        return max(0.0, pause - (now - at).total_seconds())
+        return there
 
     async def _answer_orphans(self, key: Key) -> float | None:
         """Decisions about a ModelRollout that does not exist, as far as can be told some time after they were heard."""
@@ -402,7 +385,7 @@ class Reconciler:
         self._looks.pop(key, None)
         self._drop_reading(key)
         self._last_look.pop(key, None)
-        self._written.pop(key, None)
+        self._statuses.forget(key)
         self._refusals.pop(key, None)
         self._revisions.pop(key, None)
         self._at.adopted.forget(key)

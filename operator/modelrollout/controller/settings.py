@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelrollout.controller.endpoint import Address
+from modelrollout.kube.limits import BURST, QPS
 from modelrollout.notify.config import Config
 from modelrollout.notify.links import LinkTemplate
 from modelrollout.web.settings import WebSettings
@@ -24,8 +25,12 @@ class Settings:
     """None: every namespace."""
     metrics_delay: float = 1.0
     """Seconds in the past at which Prometheus is read, so that every scrape of that instant is in."""
-    workers: int = 8
-    """Rollouts that are looked at side by side."""
+    workers: int = 64
+    """Rollouts that are looked at side by side when nothing presses; what is urgent begins at once."""
+    kube_qps: float = QPS
+    """Requests a second to the API server in the long run; what lowers a weight is not counted."""
+    kube_burst: int = BURST
+    """Requests at once after a rest."""
     allow_promql: bool = False
     """Whether gates may bring PromQL of their own, which can read the series of every namespace."""
     web: WebSettings | None = None

@@ -28,6 +28,8 @@ class Store:
 
     def __init__(self) -> None:
         self._rollouts: dict[Key, Body] = {}
+        self._routed: dict[Key, dict[Key, None]] = {}
+        """Which ModelRollouts use an HTTPRoute, by its namespace and name."""
         self._parsed: dict[Key, tuple[Body, Rollout]] = {}
         self._live: dict[Key, tuple[str, ModelRolloutStatus]] = {}
         self._decisions: dict[Key, dict[str, Body]] = {}
@@ -41,7 +43,10 @@ class Store:
         before = self._rollouts.get(key)
         if metadata["uid"] in self._dead or (before is not None and _older(body, before)):
             return False
+        if before is not None:
+            self._unroute(key, before)
         self._rollouts[key] = body
+        self._routed.setdefault(_route_of(key, body), {})[key] = None
         if before is None or before["metadata"]["uid"] != metadata["uid"]:
             self._live.pop(key, None)
             return True
@@ -54,9 +59,20 @@ class Store:
             self._dead.popitem(last=False)
         known = self._rollouts.get(key)
         if known is not None and known["metadata"]["uid"] == uid:
-            del self._rollouts[key]
+            self._unroute(key, self._rollouts.pop(key))
             self._live.pop(key, None)
             self._parsed.pop(key, None)
+
+    def _unroute(self, key: Key, body: Body) -> None:
+        route = _route_of(key, body)
+        users = self._routed[route]
+        del users[key]
+        if not users:
+            del self._routed[route]
+
+    def routed(self, route: Key) -> list[Key]:
+        """Every ModelRollout that uses an HTTPRoute."""
+        return list(self._routed.get(route, ()))
 
     def rollout(self, key: Key) -> Body | None:
         """The latest ModelRollout."""
@@ -127,6 +143,11 @@ class Store:
             if decided is not None:
                 found.append(decided)
         return found
+
+
+def _route_of(key: Key, body: Body) -> Key:
+    route = body["spec"].get("traffic", {}).get("gatewayAPI", {}).get("route") or {}
+    return key[0], route.get("name", key[1])
 
 
 def _without_details(body: Body) -> Body:

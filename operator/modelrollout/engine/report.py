@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from modelrollout.api.enums import ConditionType, Phase, Reason, Verdict
 from modelrollout.api.status import Condition, GateStatus, ModelRolloutStatus
@@ -14,7 +14,7 @@ from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import RouteState
 from modelrollout.engine.observing import observes
 
-__all__ = ["matters", "summarize", "unreadable"]
+__all__ = ["remarks", "summarize", "turns", "unreadable"]
 
 _MOVING = (
     Phase.PENDING,
@@ -27,27 +27,36 @@ _MOVING = (
 )
 
 
-_NUMBERS: Final[Any] = {
-    "evaluated_at": True,
-    "spans": True,
-    "next": True,
-    "message": True,
-    "conditions": {"__all__": {"message"}},
-    "step": {"held_seconds", "credited_at", "extended_seconds"},
-    "gates": True,
-    "preflight": True,
-    "blind": {"message"},
-}
+_TURNS: Final = (
+    *("observed_generation", "observed_revision", "hash_version", "phase", "stable", "candidate", "adopted", "weight"),
+    *("peak_weight", "stable_replicas", "preflight_overruled", "approvals", "authors", "limit_changes", "overrides"),
+    *("replaced_pod", "paused", "contest", "failed", "pinned", "draining_since", "handled", "notices", "history"),
+)
+"""What a crash must not lose, and what machines wait for."""
+_REMARKS: Final = ("reason", "observed", "observed_weight", "pods_missing_since", "split_off_since", "columns")
+"""What people read."""
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
 
-def matters(status: ModelRolloutStatus) -> dict[str, Any]:
-    """The part of a status whose change is written at once; the rest, mere numbers, is written now and then."""
-    kept = status.model_dump(exclude=_NUMBERS)
-    kept["verdicts"] = [(gate.name, gate.verdict, gate.definition) for gate in status.gates]
-    kept["preflight"] = [(one.check, one.state) for one in status.preflight]
-    kept["words"] = [_NUMBER.sub("#", text) for text in (status.message, status.next)]
-    return kept
+def turns(status: ModelRolloutStatus) -> list[object]:
+    """The part of a status whose change is written at once."""
+    step, blind = status.step, status.blind
+    place = step and (step.number, step.of, step.name, step.since, step.done, step.skipped, step.role, step.overridden)
+    outage = blind and (blind.since, blind.reason, blind.alerted)
+    return [place, outage, *(getattr(status, name) for name in _TURNS)]
+
+
+def remarks(status: ModelRolloutStatus) -> list[object]:
+    """The part whose change is written when it lasts; what is neither here nor a turn is numbers."""
+    step = status.step
+    return [
+        step and (step.weight, step.serving_since, step.hold_seconds, step.looked),
+        [(one.type, one.status, one.reason, one.observed_generation) for one in status.conditions],
+        [(gate.name, gate.verdict, gate.definition) for gate in status.gates],
+        [(one.check, one.state) for one in status.preflight],
+        [_NUMBER.sub("#", text) for text in (status.message, status.next)],
+        *(getattr(status, name) for name in _REMARKS),
+    ]
 
 
 def summarize(d: Draft) -> None:

@@ -2,7 +2,10 @@
 
 Built on ``kubernetes.aio`` with plain dicts: the generated models of that package validate *responses* and refuse
 bodies that a newer or older server legitimately sends. Errors are mapped once, to a small family that says what a
-caller can do about it. Ordinary requests share a few slots; urgent ones (weights going down) never wait for them.
+caller can do about it. Each request goes in a lane (``limits.py``); what lowers a weight never waits for the others.
+
+Of ``kubernetes.aio`` this takes the configuration: kubeconfig, ServiceAccount and its token that changes, TLS. The
+requests themselves go straight over aiohttp, because its generated ``call_api`` costs more than the request.
 """
 
 from __future__ import annotations
@@ -10,17 +13,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config
-from kubernetes.aio.client import ApiClient, ApiException, Configuration
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 
 from modelrollout.api.meta import FIELD_MANAGER, GROUP, VERSION
+from modelrollout.kube.limits import BURST, QPS, Lane, Turnstile
 from modelrollout.telemetry import meters
 from modelrollout.transport import words
 
@@ -52,8 +60,16 @@ __all__ = [
     "Resource",
 ]
 
-_SLOTS: Final = 10
 _TIMEOUT_SECONDS: Final = 15.0
+_LOWERING_TIMEOUT_SECONDS: Final = 5.0
+"""So that a connection which died silently costs a rollback no more than this."""
+_ATTEMPTS: Final = 3
+_AWAY: Final = (0, 502, 503, 504)
+"""No answer, or one of whoever stands before the API server."""
+_OUTAGE_SECONDS: Final = 2.0
+_JITTER_SECONDS: Final = 0.05
+_KEPT_ALIVE_SECONDS: Final = 60.0
+"""Longer than aiohttp's own 15, so that a rollback in a quiet cluster finds an open connection."""
 _WATCH_SECONDS: Final = 300
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
@@ -120,60 +136,83 @@ TOKEN_REVIEWS: Final = Resource("authentication.k8s.io", "v1", "tokenreviews")
 ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    rest_seconds: float
+    """For how long the API server asked to stay away."""
+    raw: bytes
+
+
 class Kube:
     """Requests with dict bodies; see the module."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._api = ApiClient(configuration)
-        self._slots = asyncio.Semaphore(_SLOTS)
-        self.requests = 0
-        """How many requests were sent, watches included; benchmarks read it."""
+    def __init__(self, configuration: Configuration, *, qps: float = QPS, burst: int = BURST) -> None:
+        self._configuration = configuration
+        self._host = str(configuration.host).rstrip("/")
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=RESTClientObject(configuration).ssl_context,
+                limit=0,  # the lanes limit; a lowering must not wait for a connection that others hold
+                keepalive_timeout=_KEPT_ALIVE_SECONDS,
+            ),
+            headers={"Accept": "application/json", "User-Agent": "modelrollout"},
+            read_bufsize=2**21,
+        )
+        self._proxy = _proxy(configuration)
+        self._turnstile = Turnstile(qps, burst)
+        self._failing = False
+        self._answered_at = 0.0
+        self.returned: Callable[[], None] = lambda: None
+        """Called when the API server answers again after it did not."""
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None) -> Kube:
+    async def connect(cls, kubeconfig: Path | None, *, qps: float = QPS, burst: int = BURST) -> Kube:
         """With the given kubeconfig, or with the ServiceAccount of the pod that this runs in."""
         configuration = Configuration()
         if kubeconfig is not None:
             await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
         else:
             config.load_incluster_config(client_configuration=configuration)
-        return cls(configuration)
+        return cls(configuration, qps=qps, burst=burst)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._session.close()
 
     async def get(self, path: str, **query: str) -> dict[str, Any]:
         """Read an object or a list."""
         return await self._json("GET", path, query=query)
 
-    async def create(self, path: str, body: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+    async def create(
+        self, path: str, body: dict[str, Any], *, dry_run: bool = False, lane: Lane = Lane.WORK
+    ) -> dict[str, Any]:
         """Create an object."""
         query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
-        return await self._json("POST", path, body=body, query=query)
+        return await self._json("POST", path, body=body, query=query, lane=lane)
 
     async def delete(self, path: str, *, propagation: str = "Background") -> None:
         """Delete an object; one that is gone already is no error."""
         with contextlib.suppress(NotFound):
             await self._json("DELETE", path, query={"propagationPolicy": propagation})
 
-    async def apply(self, path: str, body: dict[str, Any], *, urgent: bool = False) -> dict[str, Any]:
+    async def apply(self, path: str, body: dict[str, Any], *, lane: Lane = Lane.WORK) -> dict[str, Any]:
         """Server-side apply under the operator's field manager, taking over fields that others changed.
 
         Source: KEP-555, Server-Side Apply.
         """
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return await self._json("PATCH", path, body=body, query=query, content_type=_APPLY, urgent=urgent)
+        return await self._json("PATCH", path, body=body, query=query, content_type=_APPLY, lane=lane)
 
-    async def json_patch(self, path: str, ops: list[dict[str, Any]], *, urgent: bool = False) -> dict[str, Any]:
+    async def json_patch(self, path: str, ops: list[dict[str, Any]], *, lane: Lane = Lane.WORK) -> dict[str, Any]:
         """RFC 6902 patch; a failed ``test`` raises :class:`ConflictError`."""
         query = {"fieldManager": FIELD_MANAGER}
-        return await self._json("PATCH", path, body=ops, query=query, content_type=_JSON_PATCH, urgent=urgent)
+        return await self._json("PATCH", path, body=ops, query=query, content_type=_JSON_PATCH, lane=lane)
 
-    async def merge_patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def merge_patch(self, path: str, body: dict[str, Any], *, lane: Lane = Lane.WORK) -> dict[str, Any]:
         """RFC 7386 patch."""
         query = {"fieldManager": FIELD_MANAGER}
-        return await self._json("PATCH", path, body=body, query=query, content_type=_MERGE_PATCH)
+        return await self._json("PATCH", path, body=body, query=query, content_type=_MERGE_PATCH, lane=lane)
 
     async def _json(
         self,
@@ -181,41 +220,86 @@ class Kube:
         path: str,
         *,
         body: Any = None,
-        query: dict[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
-        urgent: bool = False,
+        lane: Lane = Lane.WORK,
     ) -> dict[str, Any]:
-        async with contextlib.nullcontext() if urgent else self._slots:
-            with _counted(method, path) as answer:
-                response = await self._send(method, path, body, query or {}, content_type, _TIMEOUT_SECONDS)
-                try:
-                    raw = await response.read()
-                except (TimeoutError, aiohttp.ClientError, OSError) as error:
-                    raise KubeError(0, f"the API server did not answer: {words(error)}") from error
-                answer.code = str(response.status)
-        _raise_for(response.status, raw)
-        found = json.loads(raw)
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        for attempt in range(1, _ATTEMPTS + 1):
+            last = attempt == _ATTEMPTS
+            try:
+                async with self._turnstile.turn(lane, _namespace(path)):
+                    answer = await self._exchange(method, path, query or {}, data, content_type, lane)
+            except KubeError:
+                if last or lane is not Lane.LOWERING:  # which alone is harmless to repeat, and must not wait
+                    raise
+            else:
+                if answer.status != 429 or last:
+                    break
+                self._turnstile.refused(lane, answer.rest_seconds)
+            if lane is Lane.LOWERING:
+                await asyncio.sleep(_JITTER_SECONDS * attempt * (0.5 + random.random()))
+        _raise_for(answer.status, answer.raw)
+        found = json.loads(answer.raw)
         assert isinstance(found, dict)
         return found
 
+    async def _exchange(
+        self, method: str, path: str, query: Mapping[str, str], data: bytes | None, content_type: str, lane: Lane
+    ) -> _Answer:
+        """One request and its whole answer."""
+        seconds = _LOWERING_TIMEOUT_SECONDS if lane is Lane.LOWERING else _TIMEOUT_SECONDS
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        with _counted(method, path) as counted:
+            response = await self._send(method, path, query, timeout, data, content_type)
+            try:
+                async with response:
+                    answer = _Answer(response.status, _rest_seconds(response.headers), await response.read())
+            except (TimeoutError, aiohttp.ClientError, OSError) as error:
+                self._note(0)
+                raise KubeError(0, f"the API server did not answer: {words(error)}") from error
+            counted.code = str(answer.status)
+        return answer
+
     async def _send(
-        self, method: str, path: str, body: Any, query: dict[str, str], content_type: str, timeout: Any
-    ) -> Any:
-        self.requests += 1
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+        data: bytes | None = None,
+        content_type: str = "application/json",
+    ) -> aiohttp.ClientResponse:
+        token = (await self._configuration.auth_settings()).get("BearerToken", {}).get("value")
+        headers = {"Authorization": token} if token else {}
+        if data is not None:
+            headers["Content-Type"] = content_type
         try:
-            request = await self._api.param_serialize(
-                method=method,
-                resource_path=path,
-                query_params=list(query.items()),
-                header_params={"Content-Type": content_type, "Accept": "application/json"},
-                body=body,
-                auth_settings=["BearerToken"],
+            response = await self._session.request(
+                method,
+                f"{self._host}{path}{'?' if query else ''}{urlencode(query)}",
+                data=data,
+                headers=headers,
+                timeout=timeout,
+                proxy=self._proxy,
+                server_hostname=self._configuration.tls_server_name,
             )
-            return await self._api.call_api(*request, _request_timeout=timeout)
-        except ApiException as error:
-            raise KubeError(error.status or 0, str(error.reason)) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            self._note(0)
             raise KubeError(0, f"the API server cannot be reached: {words(error)}") from error
+        self._note(response.status)
+        return response
+
+    def _note(self, status: int) -> None:
+        """Notice when the API server is back after an outage, so that nobody waits out a long pause. Errors of single
+        requests among answers to others are none."""
+        now = asyncio.get_running_loop().time()
+        if status in _AWAY:
+            self._failing = True
+            return
+        if self._failing and now - self._answered_at >= _OUTAGE_SECONDS:
+            self.returned()
+        self._failing, self._answered_at = False, now
 
     async def watch(self, path: str, resource_version: str, selector: str) -> AsyncIterator[dict[str, Any]]:
         """Watch events (``{"type", "object"}``) from a resource version on, until the server ends the stream.
@@ -233,12 +317,12 @@ class Kube:
         } | ({"labelSelector": selector} if selector else {})
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT_SECONDS, sock_read=90.0)
         with _counted("WATCH", path) as answer:
-            response = await self._send("GET", path, None, query, "application/json", timeout)
+            response = await self._send("GET", path, query, timeout)
             answer.code = str(response.status)
         try:
             if response.status != 200:
                 _raise_for(response.status, await response.read())
-            async for line in _lines(response.response.content):
+            async for line in _lines(response.content):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     _raise_for(event["object"].get("code", 500), json.dumps(event["object"]).encode())
@@ -246,7 +330,28 @@ class Kube:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise KubeError(0, f"the watch broke off: {words(error)}") from error
         finally:
-            response.response.close()
+            response.close()
+
+
+def _proxy(configuration: Configuration) -> str | None:
+    """The configuration's, or else the environment's: looked up once, because aiohttp asks for every request anew, in a
+    thread."""
+    address = urlsplit(str(configuration.host))
+    if configuration.proxy or proxy_bypass(address.hostname or ""):
+        return str(configuration.proxy) if configuration.proxy else None
+    return getproxies().get(address.scheme)
+
+
+def _namespace(path: str) -> str:
+    """The namespace of a path; empty for what has none."""
+    _, _, inside = path.partition("/namespaces/")
+    return inside.partition("/")[0]
+
+
+def _rest_seconds(headers: Mapping[str, str]) -> float:
+    """Retry-After, which the API server gives in seconds; one second where it says nothing."""
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isdigit() else 1.0
 
 
 @dataclass(slots=True)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from modelrollout.kube.client import Gone, Kube, KubeError, Resource
 from modelrollout.telemetry import meters
 
-__all__ = ["Reflector"]
+__all__ = ["Reflector", "pages"]
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +25,36 @@ Key = tuple[str, str]
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 15.0
 _HEALTHY_SECONDS: Final = 5.0
+_PAGE: Final = "500"
+
+
+async def pages(kube: Kube, path: str, **query: str) -> AsyncIterator[dict[str, Any]]:
+    """A list in pieces, so that thousands of objects are never one answer; all pieces are of one resourceVersion.
+
+    Raises
+    ------
+    Gone
+        If the API server forgot that version meanwhile: list again.
+    """
+    following: dict[str, str] = {}
+    while True:
+        page = await kube.get(path, limit=_PAGE, **query, **following)
+        yield page
+        token = page["metadata"].get("continue")
+        if not token:
+            return
+        following = {"continue": token}
+
+
+def _as_it_is(body: dict[str, Any]) -> dict[str, Any]:
+    body["metadata"].pop("managedFields", None)
+    return body
+
+
+def _content(body: dict[str, Any]) -> dict[str, Any]:
+    """An object without what every write of it changes."""
+    metadata = body["metadata"]
+    return body | {"metadata": {name: metadata[name] for name in metadata if name != "resourceVersion"}}
 
 
 def _key(body: dict[str, Any]) -> Key:
@@ -39,7 +69,10 @@ def _version(body: dict[str, Any]) -> int:
 
 
 class Reflector:
-    """Keeps ``objects`` like the cluster's, and calls ``changed`` with an object that came, changed or went."""
+    """Keeps ``objects`` like the cluster's, and calls ``changed`` with an object that came, changed or went.
+
+    What is as it was, the echo of our own writes above all, is no change.
+    """
 
     def __init__(
         self,
@@ -50,13 +83,16 @@ class Reflector:
         selector: str = "",
         namespace: str | None = None,
         index: str = "",
+        slim: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is,
     ) -> None:
+        """``slim`` keeps of each object what anybody reads."""
         self._kube = kube
         self._resource = resource
         self._changed = changed
         self._selector = selector
         self._path = resource.path(namespace)
         self._index = index
+        self._slim = slim
         self._by_label: dict[Key, dict[str, dict[str, Any]]] = {}
         self.objects: dict[Key, dict[str, Any]] = {}
         self.synced = asyncio.Event()
@@ -85,7 +121,8 @@ class Reflector:
 
         Without this the next look could decide from a state before the write.
         """
-        self._remember(body)
+        if self._remember(self._slim(body)):
+            self._changed(body)
 
     async def run(self) -> None:
         """List and watch for ever; breaks are retried with growing, jittered pauses."""
@@ -108,21 +145,21 @@ class Reflector:
 
     async def _list(self) -> str:
         query = {"labelSelector": self._selector} if self._selector else {}
-        answer = await self._kube.get(self._path, **query)
-        self.alive_at = asyncio.get_running_loop().time()
-        found = {_key(item): item for item in answer.get("items") or []}
-        listed = _version(answer)
+        found: dict[Key, dict[str, Any]] = {}
+        async for page in pages(self._kube, self._path, **query):
+            self.alive_at = asyncio.get_running_loop().time()
+            found |= {_key(item): self._slim(item) for item in page.get("items") or []}
+            version, listed = str(page["metadata"]["resourceVersion"]), _version(page)
         gone = [body for key, body in self.objects.items() if key not in found and _version(body) <= listed]
         for body in gone:
             self._forget(body)
-        for body in found.values():
-            self._remember(body)
+        news = [body for body in found.values() if self._remember(body)]
         self.error = None
         self.synced.set()
         self.tried.set()
-        for body in (*gone, *found.values()):
+        for body in (*gone, *news):
             self._changed(body)
-        return str(answer["metadata"]["resourceVersion"])
+        return version
 
     async def _watch(self, version: str) -> None:
         """Follow the collection; when the server ends a stream, take it up where it ended."""
@@ -137,24 +174,25 @@ class Reflector:
                     continue
                 if event["type"] == "DELETED":
                     self._forget(body)
-                else:
-                    self._remember(body)
+                elif not self._remember(self._slim(body)):
+                    continue
                 self._changed(body)
             if loop.time() - begun < 1.0:
                 await asyncio.sleep(_FIRST_PAUSE)
 
-    def _remember(self, body: dict[str, Any]) -> None:
-        body["metadata"].pop("managedFields", None)
+    def _remember(self, body: dict[str, Any]) -> bool:
+        """Take an object in, unless it is older than what is known; whether anything of it is new."""
         key = _key(body)
         before = self.objects.get(key)
         if before is not None:
             if _version(body) < _version(before):
-                return
+                return False
             self._unindex(before)
         self.objects[key] = body
         value = (body["metadata"].get("labels") or {}).get(self._index)
         if value:
             self._by_label.setdefault((key[0], value), {})[key[1]] = body
+        return before is None or _content(before) != _content(body)
 
     def _forget(self, body: dict[str, Any]) -> None:
         """Drop an object, unless a newer one has its name."""

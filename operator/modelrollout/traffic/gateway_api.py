@@ -29,6 +29,7 @@ from modelrollout.api.rollout import DeletionPolicy, RouteRef
 from modelrollout.engine.model import Marker, RouteState, RouteView, SetWeights
 from modelrollout.engine.revision import child_name
 from modelrollout.kube.client import ENDPOINT_SLICES, HTTP_ROUTES, SERVICES, ConflictError, Kube, KubeError, NotFound
+from modelrollout.kube.limits import Lane
 from modelrollout.kube.reflector import Reflector
 from modelrollout.traffic.rivals import catches_all, competes
 
@@ -427,7 +428,9 @@ class GatewayApiTraffic:
                 place = find_place(known, rollout.name, ref, adopted)
                 port = place.port or await self._port(rollout, write.weights)
                 ops = patch_for(known, rollout, place, write, port)
-                self._routes.learn(await self._kube.json_patch(path, ops, urgent=not write.raises))
+                self._routes.learn(
+                    await self._kube.json_patch(path, ops, lane=Lane.WORK if write.raises else Lane.LOWERING)
+                )
                 return
             except ConflictError:
                 if write.raises or attempt == _ATTEMPTS - 1:
@@ -472,7 +475,7 @@ class GatewayApiTraffic:
         if careful and known is not None:
             body["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
         path = HTTP_ROUTES.path(rollout.namespace, rollout.name)
-        self._routes.learn(await self._kube.apply(path, body, urgent=not careful))
+        self._routes.learn(await self._kube.apply(path, body, lane=Lane.WORK if careful else Lane.LOWERING))
 
 
 def _adopted(rollout: Rollout) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -230,3 +231,76 @@ def test_the_newest_look_says_when_the_next_one_is() -> None:
         assert seen == [0.0, 1.5, 3.5, 5.5], "what the first look wished for at 2.0 is of the past"
 
     _run(script)
+
+
+def test_rule_14_an_urgent_look_begins_though_every_place_is_taken() -> None:
+    """The API server lets status writes hang; two hundred breaches must not wait for them."""
+
+    async def script() -> None:
+        begun: dict[Key, float] = {}
+
+        async def work(key: Key) -> None:
+            begun[key] = _now()
+            await asyncio.sleep(1000)
+
+        queue = WorkQueue(work, workers=4)
+        loop = asyncio.get_running_loop()
+        for number in range(50):
+            queue.add(("slow", str(number)))
+        for number in range(200):
+            loop.call_later(1, functools.partial(queue.add, ("recs", str(number)), urgent=True))
+        loop.call_later(2, functools.partial(queue.add, ("slow", "49"), urgent=True))
+        await _serve(queue, 10)
+        assert [at for key, at in begun.items() if key[0] == "recs"] == [1.0] * 200
+        assert begun["slow", "49"] == 2.0
+        assert sum(key[0] == "slow" for key in begun) == 3, "two of four places are one namespace's"
+
+    _run(script)
+
+
+def test_rule_14_one_namespace_does_not_keep_another_waiting() -> None:
+    async def script() -> None:
+        order: list[Key] = []
+
+        async def work(key: Key) -> None:
+            order.append(key)
+            await asyncio.sleep(1)
+
+        queue = WorkQueue(work, workers=1)
+        for number in range(500):
+            queue.add(("big", str(number)))
+        queue.add(("small", "a"))
+        await _serve(queue, 10)
+        assert order[:3] == [("big", "0"), ("small", "a"), ("big", "1")]
+
+    _run(script)
+
+
+def test_rule_14_what_failed_is_looked_at_at_once_when_the_api_server_is_back() -> None:
+    async def script() -> None:
+        looks: list[float] = []
+        away = True
+
+        async def work(key: Key) -> None:
+            looks.append(_now())
+            if away:
+                raise KubeError(0, "connection refused")
+
+        queue = WorkQueue(work, workers=1)
+        queue.add(A)
+
+        def back() -> None:
+            nonlocal away
+            away = False
+            queue.retry()
+
+        asyncio.get_running_loop().call_later(40, back)
+        await _serve(queue, 100)
+        assert [at for at in looks if 26 <= at <= 50] == [40.0]
+        assert not queue._failures
+
+    logging.disable(logging.WARNING)
+    try:
+        _run(script)
+    finally:
+        logging.disable(logging.NOTSET)

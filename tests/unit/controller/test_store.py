@@ -117,3 +117,16 @@ def test_a_rollout_is_read_once_for_each_state_and_its_spec_once_for_each_genera
     with pytest.raises(ValueError, match="model"):
         store.put(body(5, 3) | {"spec": {}})
         store.parsed(KEY)
+
+
+def test_who_uses_a_route_is_known_through_every_change() -> None:
+    store = Store()
+    attached = {"traffic": {"gatewayAPI": {"route": {"name": "shared", "rule": "a"}}}}
+    store.put(_rollout(1))
+    assert store.routed(KEY) == [KEY], "its own route has its name"
+    store.put(_rollout(2, generation=2) | {"spec": attached})
+    assert store.routed(KEY) == []
+    assert store.routed(("recs", "shared")) == [KEY]
+    store.put(_rollout(3, generation=2) | {"spec": attached})
+    store.drop(KEY, "u-1")
+    assert store.routed(("recs", "shared")) == []

@@ -10,6 +10,7 @@ from typing import Any
 from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import CheckState, Outcome, Reason, Urgency
 from modelrollout.api.status import Approved, HistoryEntry, ModelRolloutStatus, Notice, Override, PreflightCheck
+from modelrollout.engine import report
 from modelrollout.engine.approvals import count
 from modelrollout.engine.decide import decide
 from modelrollout.engine.draft import Draft
@@ -154,3 +155,11 @@ def test_detail_26_an_unreadable_spec_is_stalled_and_what_served_serves() -> Non
     assert found.candidate == before.candidate
     written = ModelRolloutStatus.model_validate_json(found.model_dump_json(by_alias=True, exclude_none=True))
     assert unreadable(written, world.generation + 1, "x" * 5000, START + timedelta(hours=1)) == written
+
+
+def test_detail_29_every_field_of_status_is_a_turn_a_remark_or_a_number() -> None:
+    """Whoever adds a field says what a crash may cost of it, and when people see it."""
+    numbers = {"spans", "evaluated_at"}
+    parted = {"step", "blind", "conditions", "gates", "preflight", "message", "next"}
+    named = [*report._TURNS, *report._REMARKS, *numbers, *parted]
+    assert sorted(named) == sorted(ModelRolloutStatus.model_fields)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
+from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+from yarl import URL
 
 from modelrollout.kube.client import ROLLOUTS, TOKEN_REVIEWS, ConflictError, Gone, Invalid, Kube, KubeError, NotFound
+from modelrollout.kube.limits import Lane
 from modelrollout.telemetry.meters import REGISTRY
 
 Serve = Callable[[Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[Kube]]
@@ -161,7 +168,94 @@ async def test_requests_are_counted_by_verb_resource_and_answer_and_never_by_nam
     ):
         with pytest.raises(ConflictError):
             await refused
-    kube._api.configuration.host = "http://127.0.0.1:9"
+    kube._host = "http://127.0.0.1:9"
     with pytest.raises(KubeError):
         await kube.get(ROLLOUTS.path("recs", "ranker"))
     assert [_sent(*one) - was for one, was in zip(asked, before, strict=True)] == [1.0] * len(asked)
+
+
+async def test_rule_14_a_429_is_waited_out_by_its_lane_alone(serve: Serve) -> None:
+    refused: list[str] = []
+
+    async def busy(request: web.Request) -> web.StreamResponse:
+        if request.path not in refused:
+            refused.append(request.path)
+            return web.json_response({"message": "too many"}, status=429, headers={"Retry-After": "1"})
+        return web.json_response({"path": request.path})
+
+    kube, loop = await serve(busy), asyncio.get_running_loop()
+    begun = loop.time()
+    events = asyncio.create_task(kube.create("/events", {}, lane=Lane.EVENTS))
+    await asyncio.sleep(0.3)
+    assert await kube.apply("/route", {}, lane=Lane.LOWERING) == {"path": "/route"}
+    assert not events.done(), "a lowering is said again at once"
+    assert await events == {"path": "/events"}
+    assert loop.time() - begun >= 1.0
+
+
+async def test_rule_14_hanging_status_writes_keep_no_rollback_waiting(serve: Serve) -> None:
+    async def hang(request: web.Request) -> web.StreamResponse:
+        if request.path == "/status":
+            await asyncio.sleep(60)
+        return web.json_response({"path": request.path})
+
+    kube = await serve(hang)
+    stuck = [asyncio.create_task(kube.merge_patch("/status", {}, lane=Lane.STATUS)) for _ in range(300)]
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        assert await kube.apply("/route", {}, lane=Lane.LOWERING) == {"path": "/route"}
+        assert await kube.apply("/service", {}) == {"path": "/service"}
+    for task in stuck:
+        task.cancel()
+    await asyncio.gather(*stuck, return_exceptions=True)
+
+
+async def test_rule_14_a_lowering_is_said_again_when_its_connection_dies(serve: Serve) -> None:
+    asked = 0
+
+    async def die(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({})
+
+    kube = await serve(die)
+    back: list[int] = []
+    kube.returned = lambda: back.append(asked)
+    assert await kube.apply("/route", {}, lane=Lane.LOWERING) == {}
+    assert back == [3], "who waits to try again is told that the API server is back"
+    asked = 0
+    with pytest.raises(KubeError, match="reached"):
+        await kube.apply("/route", {})
+
+
+async def test_a_token_that_changes_is_taken_up(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ServiceAccount's token is written anew by the kubelet long before the old one ends."""
+    seen: list[str] = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers["Authorization"])
+        return web.json_response({})
+
+    url = URL((await serve(note))._host)
+    token, authority = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("first")
+    authority.write_text(ssl.DER_cert_to_PEM_cert(ssl.create_default_context().get_ca_certs(binary_form=True)[0]))
+    configuration = Configuration()
+    loader = InClusterConfigLoader(
+        str(token),
+        str(authority),
+        environ={"KUBERNETES_SERVICE_HOST": str(url.host), "KUBERNETES_SERVICE_PORT": str(url.port)},
+    )
+    loader.load_and_set(configuration)
+    kube = Kube(configuration)
+    monkeypatch.setattr(kube, "_host", str(url))
+    await kube.get("/x")
+    token.write_text("second")
+    await kube.get("/x")
+    loader.token_expires_at = datetime.datetime.now()
+    await kube.get("/x")
+    await kube.close()
+    assert seen == ["bearer first", "bearer first", "bearer second"]
