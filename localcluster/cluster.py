@@ -200,6 +200,15 @@ class LocalCluster:
         self._stack["kube-apiserver"].start()
         self._stack.wait_for_apiserver()
 
+    def kill_etcd(self) -> None:
+        """Kill etcd; the API server answers nothing that it does not have in memory."""
+        self._stack["etcd"].kill()
+
+    def start_etcd(self) -> None:
+        """Start a killed etcd with what it had stored; returns when the API server is ready again."""
+        self._stack["etcd"].start()
+        self._stack.wait_for_apiserver()
+
     def kill_contour(self) -> None:
         """Kill Contour; Envoy goes on with the last configuration it got."""
         self._stack["contour"].kill()

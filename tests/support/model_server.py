@@ -1,7 +1,8 @@
 """A model server whose faults are set by its environment; runs in pods as ``python -m tests.support.model_server``.
 
 ERRORS, CLICKS: shares; DELAY_MS: of every answer; START_MS: before it is ready; CRASH: exits at once with that text.
-ONE_BAD: path of a file; only the process that makes it has the faults.
+ONE_BAD: path of a file; only the process that makes it has the faults. CRASH_WHEN: path of a file; it exits as soon
+as that is there.
 
 Plain asyncio and nothing else: dozens of these start in a test run, and importing an HTTP library takes them longer
 than everything else together.
@@ -96,13 +97,21 @@ class Model:
             writer.close()
 
 
+async def _crash_when_told() -> None:
+    while not os.path.exists(os.environ["CRASH_WHEN"]):
+        await asyncio.sleep(0.25)
+    os._exit(1)
+
+
 async def main() -> None:
     """Serve on the pod's address."""
     if "CRASH" in os.environ:
         sys.exit(os.environ["CRASH"])
     await asyncio.sleep(float(os.environ.get("START_MS", "0")) / 1000)
     server = await asyncio.start_server(Model().serve, os.environ["POD_IP"], 8080)
+    crash = asyncio.create_task(_crash_when_told()) if "CRASH_WHEN" in os.environ else None
     await server.serve_forever()
+    del crash
 
 
 if __name__ == "__main__":
