@@ -135,14 +135,14 @@ class _Court:
     def hear(self, seen: Seen) -> None:
         """One more state."""
         self.found.states += 1
-        weights, status = self.now.weights(), self.now.status
+        weights, rollout = self.now.weights(), self.now.rollout
         self.now.take(seen)
         if seen.kind == "pods" and seen.body is not None:
             self._note_ready(seen)
         elif seen.kind == "httproutes" and seen.name == self.now.name and seen.body is not None:
             self._route(seen, weights)
         elif seen.kind == "modelrollouts" and seen.name == self.now.name and seen.body is not None:
-            self._status(status)
+            self._status(rollout)
         elif seen.kind == "deployments" and seen.body is not None:
             self._deployment(seen.body)
         elif seen.kind == "events" and seen.body is not None:
@@ -214,13 +214,12 @@ class _Court:
         lately = [count for when, count in self._ready.get(revision, ()) if at - 5.0 <= when <= at]
         return max([*lately, self.now.ready(revision)])
 
-    def _status(self, before: Body) -> None:
-        status, weights = self.now.status, self.now.weights()
+    def _status(self, earlier: Body) -> None:
+        before, status, weights = dict(earlier.get("status") or {}), self.now.status, self.now.weights()
         failed = status.get("failed")
         if failed and weights.get(failed["revision"], 0) > 0 and failed != before.get("failed"):
             self.say("order", f"{failed['revision']} failed, and has {weights[failed['revision']]} %")
-        asked_again = before.get("failed") and not failed
-        if asked_again:
+        if before.get("failed") and not failed and self._people_spoke(earlier):
             self.latched.discard(before["failed"]["revision"])
         handled = status.get("handled") or []
         if len(set(handled)) != len(handled):
@@ -232,6 +231,12 @@ class _Court:
         for (revision, outcome, _), count in outcomes.items():
             if count > 1:
                 self.say("once", f"history has {outcome} of {revision} {count} times")
+
+    def _people_spoke(self, earlier: Body) -> bool:
+        """Somebody changed the spec, or decided something, since the ModelRollout was like that."""
+        after, status = self.now.rollout["metadata"], earlier.get("status") or {}
+        handled = set(self.now.status.get("handled") or []) - set(status.get("handled") or [])
+        return bool(handled) or after["generation"] != status.get("observedGeneration")
 
     def _deployment(self, body: Body) -> None:
         status, revision = self.now.status, _label(body, "revision")

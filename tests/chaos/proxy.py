@@ -149,7 +149,7 @@ class Proxy:
         self._tls: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
-        self._streams: dict[int, web.Request] = {}
+        self._streams: dict[int, tuple[web.Request, asyncio.Task[Any] | None]] = {}
         self.rule = Rule()
         self.url = ""
         self.writes: list[Call] = []
@@ -193,8 +193,10 @@ class Proxy:
 
     async def _cut_watches(self) -> int:
         open_now = list(self._streams.values())
-        for request in open_now:
+        for request, task in open_now:
             _abort(request)
+            if task is not None:
+                task.cancel()
         return len(open_now)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -225,7 +227,7 @@ class Proxy:
         async with self._request(call) as response:
             mine = web.StreamResponse(status=response.status, headers=_passed_on(response))
             await mine.prepare(request)
-            self._streams[id(request)] = request
+            self._streams[id(request)] = (request, asyncio.current_task())
             try:
                 async for chunk in response.content.iter_any():
                     await mine.write(await self.rule.chunk(call, chunk))
