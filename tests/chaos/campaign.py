@@ -15,6 +15,7 @@ from typing import Final
 from localcluster import LocalCluster, LocalClusterError
 from tests.chaos.apifaults import KillAt
 from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.nursery import Nursery
 from tests.chaos.stage import Stage
 from tests.chaos.stories import STORIES
 from tests.chaos.trial import Result, Trial, run
@@ -37,9 +38,15 @@ class Plan:
     short: bool = False
     only: str = ""
     """Part of the name (fault/story) of the trials that are played."""
+    skip: str = ""
+    """Part of the name of those that are not."""
     stages: int = 3
     evidence: Path | None = None
     """A folder for what is known of trials that broke something: the operator's log, every state, the result."""
+
+    def wants(self, name: str) -> bool:
+        """Whether a trial is played."""
+        return self.only in name and not (self.skip and self.skip in name)
 
 
 class Campaign:
@@ -47,6 +54,7 @@ class Campaign:
 
     def __init__(self, cluster: LocalCluster, folder: Path, plan: Plan, tell: Tell) -> None:
         self._cluster, self._folder, self._plan, self._tell = cluster, folder, plan, tell
+        self._nursery = Nursery()
         self._lock = threading.Lock()
         self.results: list[Result] = []
         self.problems: list[str] = []
@@ -54,6 +62,12 @@ class Campaign:
 
     def run(self) -> list[Result]:
         """Play everything; the results in the order in which they ended."""
+        try:
+            return self._run()
+        finally:
+            self._nursery.close()
+
+    def _run(self) -> list[Result]:
         trials = self._trials()
         chance = random.Random(self._plan.seed)
         chance.shuffle(trials)
@@ -69,7 +83,7 @@ class Campaign:
 
     def _trials(self) -> list[Trial]:
         every = [Trial(fault, STORIES[story]) for fault in FAULTS for story in self._stories(fault)]
-        return [one for one in every if self._plan.only in one.name]
+        return [one for one in every if self._plan.wants(one.name)]
 
     def _stories(self, fault: Fault) -> tuple[str, ...]:
         return fault.short if self._plan.short else fault.stories
@@ -79,7 +93,7 @@ class Campaign:
         if self._plan.short:
             return []
         names = [(f"kill-{moment}/{story}", story) for moment in ("before", "after") for story in KILLED_STORIES]
-        return sorted({story for name, story in names if self._plan.only in name})
+        return sorted({story for name, story in names if self._plan.wants(name)})
 
     def _points(self) -> list[Trial]:
         calm = Fault("counted", "no fault: how many writes there are")
@@ -88,7 +102,7 @@ class Campaign:
         for result in [one for one in self.results if one.fault == calm.name]:
             for number in range(1, len(result.writes) + _EXTRA_POINTS + 1):
                 for moment in ("before", "after"):
-                    if self._plan.only in f"kill-{moment}/{result.story}":
+                    if self._plan.wants(f"kill-{moment}/{result.story}"):
                         found.append(_killed_at(result.story, number, moment))
         return found
 
@@ -105,7 +119,7 @@ class Campaign:
     def _lane(self, waiting: queue.SimpleQueue[Trial]) -> None:
         """One trial after the other on one stage; a new stage after one that did not end well."""
         while not waiting.empty():
-            stage = Stage(self._cluster, self._folder)
+            stage = Stage(self._cluster, self._folder, self._nursery.start)
             try:
                 with stage.open(), contextlib.suppress(queue.Empty):
                     while self._one(stage, waiting.get_nowait()).held:

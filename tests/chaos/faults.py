@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from localcluster import eventually
 from tests.chaos import apifaults
+from tests.chaos.life import start_module
 from tests.chaos.proxy import Rule
 from tests.chaos.stage import Stage
 from tests.support.faults import Fault as Prometheus
@@ -103,7 +104,7 @@ def _step(stage: Stage, file: Any, by: float) -> None:
 
 def _exchanged(stage: Stage, module: str, *first: str) -> None:
     """Another entry point of the same operator, until the trial is over."""
-    stage.exchange(stage.new_life(module=module, first=first))
+    stage.exchange(stage.new_life(start_module(module), *first))
 
 
 # -- the API server ---------------------------------------------------------------------------------------------------
@@ -277,8 +278,15 @@ FAULTS: Final = (
         "kill -9 after 1, 2, 3, 1, 2, 3 … writes, again and again",
         begin=_lives(1, 2, 3),
         stories=("good", "bad", "abort", "undo", "crashing"),
-        short=("good", "bad"),
-        patience=240.0,
+        short=("bad",),
+        patience=300.0,
+    ),
+    Fault(
+        "longer-lives",
+        "kill -9 after 3, 5, 7, 3, 5, 7 … writes, again and again",
+        begin=_lives(3, 5, 7),
+        short=("good",),
+        patience=180.0,
     ),
     Fault("frozen-operator", "the operator sleeps for 8 s and goes on with what it had decided", middle=_frozen),
     Fault("two-operators", "a second operator by mistake, on the same objects", begin=_two),
@@ -339,7 +347,7 @@ FAULTS: Final = (
         begin=_rule(lambda: apifaults.LostAnswers(every=8, silent=True)),
         patience=300.0,
     ),
-    Fault("watches-cut", "every watch is cut, once a second", begin=_cut_watches, patience=150.0, short=("good",)),
+    Fault("watches-cut", "every watch is cut, once a second", begin=_cut_watches, patience=150.0),
     Fault(
         "watches-gone", "every other watch is answered 410, and cut", begin=_rule(apifaults.GoneWatches), patience=150.0
     ),

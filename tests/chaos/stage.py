@@ -7,14 +7,14 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from localcluster import LocalCluster, eventually
-from tests.chaos.life import Life
+from tests.chaos.life import Life, Start
 from tests.chaos.proxy import Background, Proxy, Rule
 from tests.chaos.witness import Witness
 from tests.support.faults import FaultyProxy
@@ -38,7 +38,7 @@ _QUICK = changed(
 class Stage:
     """See the module. Trials follow each other on it: each releases a version upon what the last one left."""
 
-    def __init__(self, cluster: LocalCluster, folder: Path, *, clusterwide: bool = False) -> None:
+    def __init__(self, cluster: LocalCluster, folder: Path, start: Start) -> None:
         self.cluster = cluster
         self.namespace = f"chaos-{uuid.uuid4().hex[:6]}"
         self.scene = Scene(cluster, self.namespace)
@@ -51,7 +51,7 @@ class Stage:
         self.mark = folder / f"{self.namespace}.mark"
         """A file that a story may make; pods that were told of it crash when it is there."""
         self.folder = folder
-        self._clusterwide = clusterwide
+        self._start = start
         self._background = Background()
         self.api = Proxy(self._background, cluster.apiserver_url, cluster.ca_file)
         self.prometheus = FaultyProxy(cluster.prometheus_url)
@@ -89,14 +89,20 @@ class Stage:
                 self._background.close()
                 self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false", check=False)
 
-    def new_life(self, *, module: str = "modelrollout.controller", first: Sequence[str] = ()) -> Life:
+    def new_life(self, start: Start | None = None, *first: str) -> Life:
         """An operator that works through the proxies, with the rights of its ServiceAccount; not started yet.
-        ``first``: what the module wants before the operator's own arguments."""
+        ``start``: another way to start it, which wants ``first`` before the operator's own arguments."""
         self._lives += 1
         arguments = [*first, "--kubeconfig", str(self._kubeconfig()), "--prometheus-url", self.prometheus.url]
-        arguments += [] if self._clusterwide else ["--namespace", self.namespace]
-        arguments += ["--notifications", str(self._receivers()), "--notify-hosts", "http://127.0.0.1"]
-        return Life(arguments, self.folder / f"{self.namespace}-{self._lives}.log", module=module)
+        arguments += [
+            "--namespace",
+            self.namespace,
+            "--notifications",
+            str(self._receivers()),
+            "--notify-hosts",
+            "http://127.0.0.1",
+        ]
+        return Life(start or self._start, arguments, self.folder / f"{self.namespace}-{self._lives}.log")
 
     def second_operator(self) -> Life:
         """Another one, by mistake; it is stopped with the stage at the latest."""
