@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import random
 import sys
 import time
@@ -32,6 +33,7 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Run it; the exit code says whether everything held."""
     options = _options()
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # of connections that the faults themselves break
     if options.list:
         for fault in FAULTS:
             print(f"{fault.name:26} {fault.about}  ({', '.join(fault.stories)})")

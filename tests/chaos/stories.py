@@ -92,6 +92,7 @@ def crashing(stage: Stage, patience: float, middle: Middle) -> None:
     """The pods of a version crash from the first moment on."""
     stable = stage.scene.status["stable"]["version"]
     version = stage.release(CRASH="no such file: model.bin")
+    stage.injected["crashing pods"] += REPLICAS
     middle(stage)
     ends_rolled_back(stage, version, stable, patience)
 
@@ -102,6 +103,7 @@ def crashing_later(stage: Stage, patience: float, middle: Middle) -> None:
     version = stage.release(CRASH_WHEN=str(stage.mark))
     _first_traffic(stage, version, patience)
     stage.mark.touch()
+    stage.injected["crashing pods"] += REPLICAS
     middle(stage)
     ends_rolled_back(stage, version, stable, patience)
 
@@ -114,6 +116,7 @@ def deleted(cascade: str) -> Callable[[Stage, float, Middle], None]:
         version = stage.release()
         _first_traffic(stage, version, patience)
         stage.scene.kubectl("delete", "mro", "ranker", f"--cascade={cascade}", "--wait=false")
+        stage.injected["object deleted"] += 1
         middle(stage)
         eventually(lambda: not stage.scene.rollout, "the object to go", timeout=patience, errors=_NOT_YET)
         serving = eventually(lambda: stage.scene.weights, "the route", timeout=patience, errors=_NOT_YET)

@@ -50,7 +50,7 @@ class Result:
     requests: int = 0
     """Of users."""
     lost: int = 0
-    """Without an answer, or answered 502, 503 or 504 by the gateway."""
+    """Without an answer, or answered 404, 502, 503 or 504 by the gateway."""
     codes: dict[str, int] = field(default_factory=dict)
     weights: list[int] = field(default_factory=list)
     """The candidate's, one after the other."""
@@ -91,13 +91,16 @@ def run(stage: Stage, trial: Trial) -> Result:
     result.writes = [call.shape for call in stage.api.writes]
     _count_requests(result, users)
     _judge(result, stage, trial, since, users)
+    if not result.injected and not trial.fault.may_miss:
+        result.violations.append("injected: the fault did nothing, so this proves nothing")
     if any(text in stage.log()[logged:] for text in _QUIET_TRACES):
         result.violations.append("log: there is a traceback in the operator's log")
     return result
 
 
 def _count_requests(result: Result, users: Users) -> None:
-    result.requests, result.lost = sum(users.codes.values()), users.lost
+    result.requests = sum(users.codes.values())
+    result.lost = users.lost + users.codes[404]  # the gateway's word for a route that is not there
     result.codes = {str(code): count for code, count in sorted(users.codes.items())}
 
 

@@ -15,6 +15,7 @@ import os
 import random
 import sys
 from collections import Counter
+from pathlib import Path
 
 BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, float("inf"))
 
@@ -97,10 +98,10 @@ class Model:
             writer.close()
 
 
-async def _crash_when_told() -> None:
-    while not os.path.exists(os.environ["CRASH_WHEN"]):
-        await asyncio.sleep(0.25)
-    os._exit(1)
+def _crash_when_told(mark: Path) -> None:
+    if mark.exists():
+        os._exit(1)
+    asyncio.get_running_loop().call_later(0.25, _crash_when_told, mark)
 
 
 async def main() -> None:
@@ -109,9 +110,9 @@ async def main() -> None:
         sys.exit(os.environ["CRASH"])
     await asyncio.sleep(float(os.environ.get("START_MS", "0")) / 1000)
     server = await asyncio.start_server(Model().serve, os.environ["POD_IP"], 8080)
-    crash = asyncio.create_task(_crash_when_told()) if "CRASH_WHEN" in os.environ else None
+    if "CRASH_WHEN" in os.environ:
+        _crash_when_told(Path(os.environ["CRASH_WHEN"]))
     await server.serve_forever()
-    del crash
 
 
 if __name__ == "__main__":

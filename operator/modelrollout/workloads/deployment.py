@@ -27,7 +27,7 @@ from modelrollout.api.meta import (
 from modelrollout.api.objects import Rollout, parse_time
 from modelrollout.api.rollout import DeletionPolicy
 from modelrollout.engine.model import RevisionView
-from modelrollout.engine.revision import child_name
+from modelrollout.engine.revision import child_name, revision_hash
 from modelrollout.kube.client import (
     DEPLOYMENTS,
     PODS,
@@ -38,6 +38,7 @@ from modelrollout.kube.client import (
     Kube,
     KubeError,
     NotFound,
+    Resource,
 )
 from modelrollout.kube.reflector import Reflector
 from modelrollout.workloads import pods as pod_words
@@ -126,6 +127,12 @@ def build_service(rollout: Rollout, revision: str, role: Role, *, port: int) -> 
             "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": port, "protocol": "TCP"}],
         },
     }
+
+
+def _named(rollout: Rollout) -> set[str]:
+    """Revisions whose objects are being made, or missed."""
+    status = rollout.status
+    return {revision_hash(rollout.raw_spec)} | {ref.revision for ref in (status.stable, status.candidate) if ref}
 
 
 def _port_of(deployment: Body) -> int | None:
@@ -269,7 +276,7 @@ class DeploymentWorkload:
         await self._patch_metadata(rollout, revision, metadata)
 
     async def align(self, rollout: Rollout) -> None:
-        """Owner references as ``spec.deletionPolicy`` has them now, and Services that someone deleted."""
+        """Owner references as ``spec.deletionPolicy`` has them now, and one Service for each Deployment."""
         for deployment in self._deployments.labelled(rollout.namespace, rollout.name):
             metadata = deployment["metadata"]
             revision, role = metadata["labels"].get(LABEL_REVISION), metadata["labels"].get(LABEL_ROLE)
@@ -286,6 +293,27 @@ class DeploymentWorkload:
             if (deployment.get("status") or {}).get("readyReplicas") and not self._slices_of(rollout, revision):
                 body = build_service(rollout, revision, Role(role), port=_port_of(deployment) or rollout.port)
                 await self._kube.apply(self._path(SERVICES, rollout, revision), body)
+
+        await self._remove_lonely_services(rollout)
+
+    async def _remove_lonely_services(self, rollout: Rollout) -> None:
+        """Of a revision that is nobody's any more: a crash between its two objects leaves the Service alone, and every
+        list of revisions is a list of Deployments. The endpoints tell of it, so looking costs no request."""
+        slices = self._slices.labelled(rollout.namespace, rollout.name)
+        deployments = self._deployments.labelled(rollout.namespace, rollout.name)
+        lonely = {one["metadata"]["labels"].get(LABEL_REVISION) for one in slices}
+        lonely -= {one["metadata"]["labels"].get(LABEL_REVISION) for one in deployments}
+        for revision in sorted(filter(None, lonely)):
+            if revision not in _named(rollout) and not await self._exists(DEPLOYMENTS, rollout, revision):
+                await self._kube.delete(self._path(SERVICES, rollout, revision))
+
+    async def _exists(self, resource: Resource, rollout: Rollout, revision: str) -> bool:
+        """By the API server's word."""
+        try:
+            await self._kube.get(self._path(resource, rollout, revision))
+        except NotFound:
+            return False
+        return True
 
     async def _stays(self, rollout: Rollout) -> bool:
         """Whether the ModelRollout is there and not on its way out, by the API server's word."""
@@ -308,6 +336,5 @@ class DeploymentWorkload:
         await self._kube.delete(self._path(SERVICES, rollout, revision))
 
     @staticmethod
-    def _path(resource: Any, rollout: Rollout, revision: str) -> str:
-        path: str = resource.path(rollout.namespace, child_name(rollout.name, revision))
-        return path
+    def _path(resource: Resource, rollout: Rollout, revision: str) -> str:
+        return resource.path(rollout.namespace, child_name(rollout.name, revision))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from modelrollout.api.enums import Role
+from modelrollout.api.meta import LABEL_NAME, LABEL_REVISION
 from modelrollout.api.objects import Rollout, parse_time
+from modelrollout.api.status import ModelRolloutStatus, RevisionRef
+from modelrollout.engine.revision import revision_hash
+from modelrollout.kube.client import DEPLOYMENTS, Kube, NotFound
+from modelrollout.kube.reflector import Reflector
 from modelrollout.workloads import pods
-from modelrollout.workloads.deployment import build_deployment, build_service, view_of
+from modelrollout.workloads.deployment import DeploymentWorkload, build_deployment, build_service, view_of
 
 Body = dict[str, Any]
 REVISION = "0123456789"
@@ -174,6 +180,52 @@ def test_a_quota_is_told_in_the_servers_words() -> None:
     failing = {"type": "ReplicaFailure", "status": "True", "message": 'pods "x" is forbidden: exceeded quota: tight'}
     view = view_of(_deployment(conditions=[failing]), [], 0)
     assert view.waiting == 'its pods are not admitted: pods "x" is forbidden: exceeded quota: tight'
+
+
+class _Kube:
+    """What an API server has, and what it was asked."""
+
+    def __init__(self, *there: str) -> None:
+        self.there = set(there)
+        self.asked: list[str] = []
+
+    async def get(self, path: str) -> Body:
+        self.asked.append(f"GET {path.rsplit('/', 2)[1]} {path[-10:]}")
+        if path[-10:] not in self.there:
+            raise NotFound(404, "gone")
+        return {}
+
+    async def delete(self, path: str) -> None:
+        self.asked.append(f"DELETE {path.rsplit('/', 2)[1]} {path[-10:]}")
+
+
+def _copy(*bodies: Body) -> Reflector:
+    reflector = Reflector(cast(Kube, None), DEPLOYMENTS, lambda _: None, index=LABEL_NAME)
+    for number, body in enumerate(bodies, 1):
+        metadata = {"namespace": "recs", "name": f"o{number}", "resourceVersion": str(number)} | body["metadata"]
+        reflector.learn(body | {"metadata": metadata})
+    return reflector
+
+
+def _endpoints(revision: str) -> Body:
+    labels = {LABEL_NAME: "ranker", LABEL_REVISION: revision, "kubernetes.io/service-name": f"ranker-{revision}"}
+    return {"metadata": {"labels": labels}}
+
+
+async def test_rule_14_a_crash_between_its_two_objects_leaves_no_service_behind() -> None:
+    """Killed after the Deployment was deleted, or before it was made: nothing else would ever look for the Service."""
+    rollout = _rollout()
+    named = {one: f"{number}" * 10 for number, one in enumerate(("stable", "candidate", "kept", "late", "lonely"))}
+    status = ModelRolloutStatus(
+        stable=RevisionRef(revision=named["stable"]), candidate=RevisionRef(revision=named["candidate"])
+    )
+    kept = build_deployment(rollout, named["kept"], Role.RETIRED, 0)
+    slices = _copy(*(_endpoints(one) for one in (*named.values(), revision_hash(rollout.raw_spec))))
+    kube = _Kube(named["late"])
+    workload = DeploymentWorkload(cast(Kube, kube), _copy(kept), _copy(), slices)
+    await workload.align(replace(rollout, status=status))
+    late, lonely = named["late"], named["lonely"]
+    assert kube.asked == [f"GET deployments {late}", f"GET deployments {lonely}", f"DELETE services {lonely}"]
 
 
 def test_spoilt_annotations_and_labels_are_survived() -> None:
