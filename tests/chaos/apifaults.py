@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import random
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -81,17 +82,20 @@ class Lives(Rule):
 
 
 class Refuse(Rule):
-    """Every k-th request is refused with the next of some statuses, without the API server having seen it."""
+    """One of so many requests is refused with the next of some statuses, without the API server having seen it.
 
-    def __init__(self, statuses: tuple[int, ...], *, every: int, writes_only: bool = False) -> None:
+    By chance and not by counting: a look that takes three requests would meet every third refusal at the same place.
+    """
+
+    def __init__(self, statuses: tuple[int, ...], *, one_of: float, writes_only: bool = False) -> None:
         super().__init__()
         self._statuses = itertools.cycle(statuses)
-        self._every, self._writes_only = every, writes_only
-        self._count = itertools.count(1)
+        self._share, self._writes_only = 1.0 / one_of, writes_only
+        self._chance = random.Random(7)
 
     async def before(self, call: Call) -> Answer | None:
         """Refuse it, or not."""
-        if (self._writes_only and not call.is_write) or next(self._count) % self._every:
+        if (self._writes_only and not call.is_write) or self._chance.random() >= self._share:
             return None
         status = next(self._statuses)
         self.injected[f"HTTP {status}"] += 1

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from localcluster import eventually
 from tests.chaos import apifaults
 from tests.chaos.life import start_module
 from tests.chaos.proxy import Rule
@@ -265,19 +264,6 @@ def _new_definition(stage: Stage) -> None:
     stage.injected["CRD applied"] += 2
 
 
-def _namespace_deleted(stage: Stage) -> None:
-    """Everything goes, in any order; then the namespace is made again, and the first version with it."""
-    stage.cluster.kubectl("delete", "namespace", stage.namespace, "--timeout=90s")
-    stage.cluster.kubectl("create", "namespace", stage.namespace)
-    eventually(
-        lambda: stage.scene.kubectl("get", "serviceaccount", "default"),
-        "the namespace",
-        errors=(Exception,),
-        timeout=60,
-    )
-    stage.injected["namespace deleted"] += 1
-
-
 FAULTS: Final = (
     Fault("nothing", "no fault at all: what the others are compared with", may_miss=True),
     Fault(
@@ -324,21 +310,21 @@ FAULTS: Final = (
     Fault("api-slow", "every answer comes 2 s late", begin=_rule(lambda: apifaults.SlowAnswers(2.0)), patience=240.0),
     Fault(
         "api-refuses",
-        "every 3rd request is answered 409, 429 (Retry-After), 500, 503 in turn",
-        begin=_rule(lambda: apifaults.Refuse((409, 429, 500, 503), every=3)),
+        "one of three requests is answered 409, 429 (Retry-After), 500, 503 in turn",
+        begin=_rule(lambda: apifaults.Refuse((409, 429, 500, 503), one_of=3)),
         short=("good", "bad"),
         patience=240.0,
     ),
     Fault(
         "api-conflicts",
-        "every other write is answered 409",
-        begin=_rule(lambda: apifaults.Refuse((409,), every=2, writes_only=True)),
+        "one of two writes is answered 409",
+        begin=_rule(lambda: apifaults.Refuse((409,), one_of=2, writes_only=True)),
         patience=240.0,
     ),
     Fault(
         "api-throttles",
-        "two of three requests are answered 429 with Retry-After: 1",
-        begin=_rule(lambda: apifaults.Refuse((429,), every=2)),
+        "one of two requests is answered 429 with Retry-After: 1",
+        begin=_rule(lambda: apifaults.Refuse((429,), one_of=2)),
         patience=240.0,
     ),
     Fault(
@@ -459,6 +445,13 @@ FAULTS: Final = (
         "objects-deleted",
         "the ModelRollout is deleted in mid-release, in each of the three ways",
         stories=("delete-background", "delete-foreground", "delete-orphan"),
+    ),
+    Fault(
+        "namespace-deleted",
+        "the namespace is deleted in mid-release, and made again",
+        stories=("namespace",),
+        waives=frozenset({"backends", "stable", "under traffic", "held"}),
+        patience=120.0,
     ),
     Fault(
         "crd-upgraded",

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from localcluster import LocalCluster, eventually
+from localcluster import LocalCluster, LocalClusterError, eventually
 from tests.chaos.life import Life, Start
 from tests.chaos.proxy import Background, Proxy, Rule
 from tests.chaos.witness import Witness
@@ -67,10 +67,7 @@ class Stage:
     @contextlib.contextmanager
     def open(self) -> Iterator[Stage]:
         """Set it up: the first version serves."""
-        self.cluster.kubectl("create", "namespace", self.namespace)
-        self.scene.kubectl("create", "serviceaccount", "chaos")
-        account = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/default"
-        eventually(lambda: self.scene.kubectl("get", "serviceaccount", "default"), account, errors=(Exception,))
+        self.make_namespace()
         self.api.open()
         with self.prometheus:
             self.witness.start()
@@ -88,6 +85,12 @@ class Stage:
                 self.tracker.close()
                 self._background.close()
                 self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false", check=False)
+
+    def make_namespace(self) -> None:
+        """Make the namespace, and wait until it takes pods."""
+        self.cluster.kubectl("create", "namespace", self.namespace)
+        account = ("get", "serviceaccount", "default")
+        eventually(lambda: self.scene.kubectl(*account), "the namespace", errors=(LocalClusterError,), timeout=60)
 
     def new_life(self, start: Start | None = None, *first: str) -> Life:
         """An operator that works through the proxies, with the rights of its ServiceAccount; not started yet.

@@ -128,6 +128,19 @@ def deleted(cascade: str) -> Callable[[Stage, float, Middle], None]:
     return play
 
 
+def namespace_deleted(stage: Stage, patience: float, middle: Middle) -> None:
+    """The whole namespace goes at the first traffic, in any order; made again, it takes a first version again."""
+    version = stage.release()
+    _first_traffic(stage, version, patience)
+    stage.cluster.kubectl("delete", "namespace", stage.namespace, "--timeout=90s")
+    stage.injected["namespace deleted"] += 1
+    middle(stage)
+    stage.make_namespace()
+    stage.apply(version)
+    stage.scene.reach("Stable", version=version, timeout=patience)
+    _quiet(stage, version, patience)
+
+
 def _first_traffic(stage: Stage, version: str, patience: float) -> None:
     """Until the version has traffic, or its story is over already."""
 
@@ -210,5 +223,6 @@ STORIES: Final = {
         Story("delete-background", "deleted at its first traffic", deleted("background")),
         Story("delete-foreground", "deleted at its first traffic", deleted("foreground")),
         Story("delete-orphan", "deleted at its first traffic", deleted("orphan")),
+        Story("namespace", "its namespace is deleted at its first traffic", namespace_deleted, loses=True),
     )
 }
