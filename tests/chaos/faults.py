@@ -26,6 +26,8 @@ Body = dict[str, Any]
 Act = Callable[[Stage], None]
 
 _EVERYTHING: Final = ("good", "bad")
+_HEARD_LATE: Final = frozenset({"hold"})
+"""The witness hears of it through the same API server, and all at once afterwards."""
 
 
 def _nothing(_: Stage) -> None:
@@ -296,11 +298,22 @@ FAULTS: Final = (
         begin=_clock((4.0, -25.0), (9.0, -600.0), (16.0, 0.0)),
         patience=150.0,
     ),
-    Fault("api-killed", "the API server is killed, for 4 s", middle=_killed_server, alone=True, short=("good",)),
     Fault(
-        "api-paused", "the API server takes connections and says nothing, for 18 s", middle=_paused_server, alone=True
+        "api-killed",
+        "the API server is killed, for 4 s",
+        middle=_killed_server,
+        alone=True,
+        waives=_HEARD_LATE,
+        short=("good",),
     ),
-    Fault("etcd-killed", "etcd is killed, for 4 s", middle=_killed_etcd, alone=True),
+    Fault(
+        "api-paused",
+        "the API server takes connections and says nothing, for 18 s",
+        middle=_paused_server,
+        alone=True,
+        waives=_HEARD_LATE,
+    ),
+    Fault("etcd-killed", "etcd is killed, for 4 s", middle=_killed_etcd, alone=True, waives=_HEARD_LATE),
     Fault(
         "gateway-killed",
         "what turns routes into Envoy's configuration is killed, for 4 s",
@@ -384,7 +397,7 @@ FAULTS: Final = (
         middle=_raised,
         stories=("good",),
         short=("good",),
-        waives=frozenset({"asked", "stopped", "ready"}),
+        waives=frozenset({"asked", "stopped", "ready", "hold"}),
     ),
     Fault(
         "weights-lowered", "somebody gives the candidate 5 %, and says resume later", middle=_lowered, stories=("good",)
@@ -405,7 +418,7 @@ FAULTS: Final = (
         "candidate-deleted",
         "somebody deletes the candidate's Deployment",
         middle=_by_hand("candidate", "delete", "deployment", "NAME"),
-        stories=("good",),
+        stories=("spoilt",),
         waives=frozenset({"backends"}),
         loses=True,
     ),

@@ -24,6 +24,7 @@ INVARIANTS: Final = {
     "backends": "a revision with weight has its Deployment and its Service",
     "asked": "the candidate's weight is never above what status asked for before, nor above its step",
     "ready": "weight goes up only when enough of the candidate's pods are ready",
+    "hold": "no step is left before half of its hold is over (what the witness hears may come late)",
     "stopped": "nothing goes up while it is paused, blind or being deleted, or in the look that broke a gate",
     "latched": "a revision that was taken back gets no weight again",
     "order": "status says that a revision failed only after its weight is 0",
@@ -42,6 +43,8 @@ class Terms:
 
     rollout: str
     replicas: int
+    hold: float = 0.0
+    """Seconds that each step holds at least; 0: it is not looked at."""
     specs: int = 0
     """How many times people changed the spec since the beginning; 0: it is not counted."""
     waived: frozenset[str] = frozenset()
@@ -125,6 +128,8 @@ class _Court:
         self._events: Counter[tuple[str, str]] = Counter()
         self._generation = 0
         self._ready: dict[str, list[tuple[float, int]]] = {}
+        self._reached: dict[int, float] = {}
+        """When the candidate got each of its weights, since it last had none."""
 
     def begin(self) -> None:
         self._generation = self.now.rollout.get("metadata", {}).get("generation", 0)
@@ -193,8 +198,14 @@ class _Court:
     def _candidate(self, seen: Seen, status: Body, candidate: str, before: int, after: int) -> None:
         if before != after:
             self.found.weights.append(after)
+        held = seen.at - self._reached.get(before, 0.0)
+        if after == 0:
+            self._reached.clear()
+        self._reached.setdefault(after, seen.at)
         if after <= before:
             return
+        if before > 0 and held < self.terms.hold / 2:
+            self.say("hold", f"{before} % to {after} % after {held:.1f} s")
         asked = status.get("weight", 0)
         if after > asked:
             self.say("asked", f"{after} % in the route, {asked} % in status")

@@ -28,9 +28,10 @@ __all__ = ["Stage"]
 Body = dict[str, Any]
 
 REPLICAS = 2
+HOLD_SECONDS = 3.0
 PER_SECOND = 40.0
 _QUICK = changed(
-    steps=[{"weight": 20, "hold": "3s"}, {"weight": 50, "hold": "3s"}],
+    steps=[{"weight": weight, "hold": f"{HOLD_SECONDS:g}s"} for weight in (20, 50)],
     rollback={"warmFor": "3s", "keep": 1},
 )
 

@@ -97,6 +97,15 @@ def crashing(stage: Stage, patience: float, middle: Middle) -> None:
     ends_rolled_back(stage, version, stable, patience)
 
 
+def spoilt(stage: Stage, patience: float, middle: Middle) -> None:
+    """A good version whose pods somebody takes away for good: it is rolled back."""
+    stable = stage.scene.status["stable"]["version"]
+    version = stage.release()
+    _first_traffic(stage, version, patience)
+    middle(stage)
+    ends_rolled_back(stage, version, stable, patience)
+
+
 def crashing_later(stage: Stage, patience: float, middle: Middle) -> None:
     """The pods of a version crash, again and again, once they have traffic. What they answered then is lost by them."""
     stable = stage.scene.status["stable"]["version"]
@@ -216,6 +225,7 @@ STORIES: Final = {
     for one in (
         Story("good", "a good release, promoted and cleaned up", good),
         Story("bad", "a bad release, rolled back and told", bad),
+        Story("spoilt", "a good release that loses its pods, rolled back and told", spoilt),
         Story("crashing", "a release whose pods crash at once", crashing),
         Story("crashing-later", "a release whose pods crash when they have traffic", crashing_later, loses=True),
         Story("abort", "aborted by a person at its first traffic", aborted),

@@ -10,7 +10,7 @@ from typing import Any, Final
 from localcluster import LocalClusterError
 from tests.chaos.faults import Fault
 from tests.chaos.invariants import Terms, judge
-from tests.chaos.stage import REPLICAS, Stage
+from tests.chaos.stage import HOLD_SECONDS, REPLICAS, Stage
 from tests.chaos.stories import Story
 from tests.support.users import Users
 
@@ -107,7 +107,9 @@ def _count_requests(result: Result, users: Users) -> None:
 def _judge(result: Result, stage: Stage, trial: Trial, since: int, users: Users) -> None:
     everything = stage.witness.seen()
     before = [one for one in everything if one.version <= since]
-    terms = Terms(rollout="ranker", replicas=REPLICAS, specs=stage.applied, waived=trial.fault.waives)
+    terms = Terms(
+        rollout="ranker", replicas=REPLICAS, hold=HOLD_SECONDS, specs=stage.applied, waived=trial.fault.waives
+    )
     found = judge([one for one in everything if one.version > since], before, terms)
     result.violations, result.weights, result.states = found.violations, found.weights, found.states
     if result.lost and not trial.fault.loses and not trial.story.loses:

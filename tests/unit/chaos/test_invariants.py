@@ -14,7 +14,7 @@ from tests.chaos.witness import Seen
 Body = dict[str, Any]
 
 OLD, NEW = "aaaaaaaaaa", "bbbbbbbbbb"
-TERMS = Terms(rollout="ranker", replicas=2, specs=1)
+TERMS = Terms(rollout="ranker", replicas=2, hold=50.0, specs=1)
 
 
 def _labels(revision: str, role: str = "") -> Body:
@@ -88,6 +88,7 @@ UP = [
 ]
 DOWN = [route("GateBreached", old=100, new=0), rollout(weight=0, failed={"revision": NEW}, candidate=None)]
 DONE = [
+    pod(NEW, 1),
     rollout(weight=100),
     route(old=0, new=100),
     deployment(NEW, "stable"),
@@ -126,8 +127,9 @@ ENTRY = {"revision": NEW, "outcome": "RolledBack", "startedAt": "x", "endedAt": 
 BROKEN: dict[str, list[tuple[str, str, Any]]] = {
     "sum": [*UP, route(old=90, new=20)],
     "backends": [*UP[:3], UP[5], UP[3], UP[4], ("services", f"ranker-{NEW}", None), UP[6]],
-    "asked": [*UP, route(old=50, new=50)],
+    "asked": [*UP, pod(NEW, 1), pod(NEW, 2), route(old=50, new=50)],
     "ready": [*UP[:3], UP[5], pod(NEW, 1, ready=False), UP[6]],
+    "hold": [*UP, rollout(weight=100), route(old=0, new=100)],
     "stopped": [*UP[:5], rollout(weight=20, gates=[GATE]), UP[6]],
     "latched": [*UP, *DOWN, rollout(weight=20), route(old=80, new=20)],
     "order": [*UP, rollout(weight=20, failed={"revision": NEW})],
