@@ -433,7 +433,7 @@ FAULTS: Final = (
         "stable-deleted",
         "somebody deletes the stable revision's Deployment",
         middle=_by_hand("stable", "delete", "deployment", "NAME"),
-        stories=("good",),
+        stories=("rescued",),
         waives=frozenset({"stable", "backends"}),
         loses=True,
     ),

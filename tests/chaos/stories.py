@@ -106,6 +106,16 @@ def spoilt(stage: Stage, patience: float, middle: Middle) -> None:
     ends_rolled_back(stage, version, stable, patience)
 
 
+def rescued(stage: Stage, patience: float, middle: Middle) -> None:
+    """Somebody takes the stable revision away: it is said, and a person gives the candidate everybody."""
+    version = stage.release()
+    _first_traffic(stage, version, patience)
+    middle(stage)
+    stage.scene.reach("Stalled", reason="StableMissing", timeout=patience)
+    _answered(stage, stage.scene.decide("promote", full=True), patience)
+    ends_promoted(stage, version, patience)
+
+
 def crashing_later(stage: Stage, patience: float, middle: Middle) -> None:
     """The pods of a version crash, again and again, once they have traffic. What they answered then is lost by them."""
     stable = stage.scene.status["stable"]["version"]
@@ -226,6 +236,7 @@ STORIES: Final = {
         Story("good", "a good release, promoted and cleaned up", good),
         Story("bad", "a bad release, rolled back and told", bad),
         Story("spoilt", "a good release that loses its pods, rolled back and told", spoilt),
+        Story("rescued", "the stable revision is lost; a person gives the candidate everybody", rescued),
         Story("crashing", "a release whose pods crash at once", crashing),
         Story("crashing-later", "a release whose pods crash when they have traffic", crashing_later, loses=True),
         Story("abort", "aborted by a person at its first traffic", aborted),
