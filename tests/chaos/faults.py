@@ -325,7 +325,6 @@ FAULTS: Final = (
         "api-refuses",
         "one of three requests is answered 409, 429 (Retry-After), 500, 503 in turn",
         begin=_rule(lambda: apifaults.Refuse((409, 429, 500, 503), one_of=3)),
-        short=("good", "bad"),
         patience=240.0,
     ),
     Fault(
@@ -374,7 +373,6 @@ FAULTS: Final = (
         "prometheus-rubbish",
         "bytes that are no JSON, for 12 s",
         middle=_prometheus(Prometheus.RUBBISH),
-        short=("good",),
     ),
     Fault("prometheus-other", "JSON of another shape, for 12 s", middle=_prometheus(Prometheus.OTHER)),
     Fault("prometheus-error", "HTTP 500 with a page, for 12 s", middle=_prometheus(Prometheus.ERROR)),
