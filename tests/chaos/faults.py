@@ -408,7 +408,7 @@ FAULTS: Final = (
         "candidate-scaled",
         "somebody scales the candidate to 0",
         middle=_by_hand("candidate", "scale", "deployment", "NAME", "--replicas=0"),
-        stories=("good",),
+        stories=("spoilt",),
         waives=frozenset({"under traffic"}),
         loses=True,
     ),
