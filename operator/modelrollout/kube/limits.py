@@ -13,6 +13,7 @@ Sources: RFC 6585 §4 (429), RFC 9110 §10.2.3 (Retry-After), KEP-1040 (the API 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from functools import partial
 from typing import Final
 
 from modelrollout.kube.fairness import FairLine
+from modelrollout.telemetry import meters
 
 __all__ = ["BURST", "QPS", "Lane", "Limits", "Ticket", "Turnstile"]
 
@@ -160,11 +162,13 @@ class Turnstile:
         if lane is Lane.LOWERING:
             yield
             return
+        begun = time.perf_counter()
         ticket = self._limits.join(lane, namespace)
         turn = self._waiting[ticket] = asyncio.get_running_loop().create_future()
         self._let_in()
         try:
             await turn
+            meters.API_WAIT_SECONDS.labels(lane.name.lower()).observe(time.perf_counter() - begun)
             yield
         finally:
             self._waiting.pop(ticket, None)

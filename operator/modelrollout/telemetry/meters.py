@@ -25,6 +25,7 @@ from prometheus_client import (
 __all__ = [
     "API_REQUESTS",
     "API_SECONDS",
+    "API_WAIT_SECONDS",
     "DECIDE_SECONDS",
     "EVENTS",
     "LEASE_TRANSITIONS",
@@ -108,6 +109,12 @@ API_REQUESTS: Final = _counter(
 )
 API_SECONDS: Final = _histogram(
     "api_request_duration_seconds", "How long the API server took; watches are not in it.", _REQUEST, "verb"
+)
+API_WAIT_SECONDS: Final = _histogram(
+    "api_wait_seconds",
+    "How long a request waited for its turn among our own, by what it is for; what lowers a weight never waits.",
+    _WAIT,
+    "lane",
 )
 PROMETHEUS_REQUESTS: Final = _counter(
     "prometheus_requests",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from modelrollout.kube.fairness import FairLine
 from modelrollout.kube.limits import Lane, Limits, Ticket, Turnstile
+from modelrollout.telemetry.meters import REGISTRY
 
 _OTHERS = [lane for lane in Lane if lane is not Lane.LOWERING]
 _STEPS = st.lists(
@@ -172,3 +173,19 @@ async def test_an_error_in_a_turn_passes_through(lane: Lane) -> None:
             raise KeyError
     async with asyncio.timeout(1), turnstile.turn(lane, "a"):
         pass
+
+
+def _waited(lane: str, part: str) -> float:
+    return REGISTRY.get_sample_value(f"modelrollout_api_wait_seconds_{part}", {"lane": lane}) or 0.0
+
+
+async def test_how_long_requests_wait_for_each_other_is_seen() -> None:
+    count, total = _waited("work", "count"), _waited("work", "sum")
+    turnstile = Turnstile()
+    async with turnstile.turn(Lane.WORK, "a"), turnstile.turn(Lane.LOWERING, "a"):
+        pass
+    assert _waited("work", "count") == count + 1
+    turnstile.refused(Lane.WORK, 0.2)
+    async with turnstile.turn(Lane.WORK, "a"):
+        pass
+    assert _waited("work", "sum") - total >= 0.15
