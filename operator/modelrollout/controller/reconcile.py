@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -29,7 +29,18 @@ from modelrollout.controller.statuses import Statuses
 from modelrollout.controller.vouching import AUTHOR_POLICY, DECISION_POLICY
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
-from modelrollout.engine.model import Answer, Decision, Human, Input, Measurement, ProblemKind, RevisionView, Target
+from modelrollout.engine.folding import fold_ahead
+from modelrollout.engine.model import (
+    Ahead,
+    Answer,
+    Decision,
+    Human,
+    Input,
+    Measurement,
+    ProblemKind,
+    RevisionView,
+    Target,
+)
 from modelrollout.engine.notices import unwritable
 from modelrollout.engine.report import unreadable
 from modelrollout.engine.revision import child_name, revision_hash
@@ -61,6 +72,8 @@ class _Look:
     evaluated_at: datetime | None
     candidate: str
     generation: int
+    ahead: dict[str, Ahead] = field(default_factory=dict)
+    """What was folded of it together with others'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,7 @@ class Reconciler:
         self._actions = Actions(parts)
         self._looks: dict[Key, _Look] = {}
         self._readings: dict[Key, asyncio.TimerHandle] = {}
+        self._arrived: list[Key] = []
         self._last_look: dict[Key, datetime] = {}
         self._revisions: dict[Key, tuple[dict[str, Any], str]] = {}
         self._refusals: dict[Key, _Refusal] = {}
@@ -121,7 +135,8 @@ class Reconciler:
 
     async def _look_at(self, rollout: Rollout) -> float | None:
         seen = await self._observe(rollout)
-        seen = replace(seen, measurement=self._take_measurement(rollout, seen))
+        measurement, ahead = self._take_measurement(rollout, seen)
+        seen = replace(seen, measurement=measurement, ahead=ahead)
         with meters.DECIDE_SECONDS.time():
             decision = decide(seen)
         transitions.note(decision.status)
@@ -238,17 +253,17 @@ class Reconciler:
         began = status.candidate.since if status.candidate is not None else None
         return "" if self._at.vouching.why_not(AUTHOR_POLICY, began or datetime.now(UTC)) else rollout.author
 
-    def _take_measurement(self, rollout: Rollout, seen: Input) -> Measurement | None:
-        """The measurement that has come in, if it was planned for this very state."""
+    def _take_measurement(self, rollout: Rollout, seen: Input) -> tuple[Measurement | None, dict[str, Ahead]]:
+        """The measurement that has come in, if it was planned for this very state, and what was folded of it."""
         look = self._looks.get(rollout.key)
         if look is None or not look.task.done():
-            return None
+            return None, {}
         del self._looks[rollout.key]
         candidate = seen.status.candidate.revision if seen.status.candidate else ""
         planned = (look.evaluated_at, look.candidate, look.generation)
         if planned != (seen.status.evaluated_at, candidate, seen.generation):
-            return None
-        return look.task.result()
+            return None, {}
+        return look.task.result(), look.ahead
 
     def _measure_when_due(self, rollout: Rollout, seen: Input) -> None:
         """Have the metrics read as soon as there is something to read. Nothing is decided before they are in, so that
@@ -286,7 +301,36 @@ class Reconciler:
         candidate, baseline = status.candidate.revision, status.stable.revision
         task = asyncio.ensure_future(self._measure(rollout, plan, candidate, baseline))
         self._looks[key] = _Look(task, plan, status.evaluated_at, candidate, seen.generation)
-        task.add_done_callback(lambda _: self._wake(key))
+        task.add_done_callback(lambda _: self._measured(key))
+
+    def _measured(self, key: Key) -> None:
+        """A measurement is in. Those that came with one answer of Prometheus are done one right after the other: they
+        are folded together before their rollouts are looked at."""
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._fold_arrived)
+        self._arrived.append(key)
+
+    def _fold_arrived(self) -> None:
+        """Fold what is in, and look first at those that it speaks against."""
+        arrived, self._arrived = self._arrived, []
+        looks = {key: self._looks[key] for key in arrived if key in self._looks}
+        whole = [key for key, look in looks.items() if look.task.done() and look.task.exception() is None]
+        known = {key: (self._at.store.parsed(key), self._live(key)) for key in whole}
+        those = [
+            (key, rollout.spec, status, looks[key].task.result())
+            for key, (rollout, status) in known.items()
+            if rollout is not None and status is not None
+        ]
+        suspicion = dict.fromkeys(arrived, 0.0)
+        for (key, *_), ahead in zip(those, fold_ahead([one[1:] for one in those]), strict=True):
+            looks[key].ahead = ahead
+            suspicion[key] = max((one.against for one in ahead.values()), default=0.0)
+        for key in sorted(arrived, key=lambda one: -suspicion[one]):
+            self._wake(key)
+
+    def _live(self, key: Key) -> ModelRolloutStatus | None:
+        rollout = self._at.store.parsed(key)
+        return self._at.store.live(key, rollout.uid) if rollout is not None else None
 
     async def _measure(self, rollout: Rollout, plan: Plan, candidate: str, baseline: str) -> Measurement:
         """Everything that a look needs: both arms, the baseline's past where it is not known yet, and reports."""

@@ -25,7 +25,7 @@ from modelrollout.engine.blindness import (
     without_unneeded_problem,
 )
 from modelrollout.engine.draft import Draft
-from modelrollout.engine.folding import folded
+from modelrollout.engine.folding import Folder, folded
 from modelrollout.engine.foresight import Traffic, cannot_see, traffic_of
 from modelrollout.engine.gate_tests import compiled, definition_hash, is_relative
 from modelrollout.engine.looking import (
@@ -283,7 +283,9 @@ def _judged(d: Draft, look: _Look) -> GateStatus:
     except ValueError as error:
         return _read_again(d, look, error)
     resumed = look.before is not None and bool(look.before.checkpoint)
-    state, covered = folded(test, state, gate, look.seen.intervals, d.status.spans, resumed=resumed)
+    checkpoint = before.checkpoint if before is not None else ""
+    folder = Folder(test, checkpoint, d.input.ahead.get(gate.name))
+    state, covered = folded(folder, state, gate, look.seen.intervals, d.status.spans, resumed=resumed)
     if isinstance(test, ReportTest) and look.seen.report:
         state = test.read(state, look.seen.report)
     assessment = test.assess(state)

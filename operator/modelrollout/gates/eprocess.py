@@ -17,6 +17,7 @@ A. Rinaldo, "E-detectors" (2022, arXiv 2203.03532) for restarts; A. Wald (1945) 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -47,6 +48,8 @@ _TINY: Final = 1e-9
 _MOST_STAKED: Final = 0.98
 _CAP_SLACK: Final = 3.7
 _JUST_SHORT: Final = 0.999
+_STEPS_TO_ROOT: Final = 30
+_NEAR_ENOUGH: Final = 1e-10
 _FOUR_IN_FIVE: Final = 0.8416
 """Normal quantile of four chances in five."""
 _NATS_OF_MIXING: Final = 0.5
@@ -186,11 +189,8 @@ def divergence(
         own = a * (limit - candidate) / (limit * (1.0 - limit) * phi_c)
         return own + (t - baseline) / (t * (1.0 - t) * ratio * phi_b)
 
-    low, high = sorted(min(max(end, _TINY), 1.0 - _TINY) for end in (baseline, (candidate - d) / a))
-    for _ in range(30):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if slope(middle) < 0.0 else (low, middle)
-    point = (low + high) / 2.0
+    ends = sorted(min(max(end, _TINY), 1.0 - _TINY) for end in (baseline, (candidate - d) / a))
+    point = _root(slope, *ends)
     return _binary_divergence(candidate, line.at(point)) / phi_c + _binary_divergence(baseline, point) / (ratio * phi_b)
 
 
@@ -222,16 +222,41 @@ def smallest_seen(
 ) -> float | None:
     """The smallest share of bad events of a candidate that four of five times is caught within so many of its
     requests; None when not even a candidate that fails always is."""
-    low = line.at(baseline)
-    high = 1.0 - _TINY
 
-    def caught(share: float) -> bool:
+    def short(share: float) -> float:
         nats = divergence(share, baseline, line, ratio=ratio, phi_c=phi_c, phi_b=phi_b)
-        return needed_to_breach(nats, alpha) <= requests
+        return math.sqrt(max(nats, 0.0)) - enough  # of a share's distance, and so nearly a straight line
 
-    if requests <= 0.0 or not caught(high):
+    if requests <= 0.0:
         return None
-    for _ in range(30):
+    enough = math.sqrt(needed_to_breach(1.0, alpha) / requests)
+    low, high = line.at(baseline), 1.0 - _TINY
+    if short(high) < 0.0:
+        return None
+    return _root(short, low, high)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a rising function is zero, between two numbers below and above it; the nearer end where it is not.
+
+    Source: C. Ridders, "A new algorithm for computing a single root of a real continuous function", IEEE Transactions
+    on Circuits and Systems 26 (1979).
+    """
+    below, above, last = function(low), function(high), low
+    if below >= 0.0 or above <= 0.0:
+        return low if below >= 0.0 else high
+    for _ in range(_STEPS_TO_ROOT):
         middle = (low + high) / 2.0
-        low, high = (low, middle) if caught(middle) else (middle, high)
-    return high
+        at_middle = function(middle)
+        bend = math.sqrt(at_middle * at_middle - below * above)
+        guess = middle - (middle - low) * at_middle / bend
+        at_guess = function(guess)
+        for where, value in sorted(((middle, at_middle), (guess, at_guess))):
+            if value < 0.0 and where > low:
+                low, below = where, value
+            elif value >= 0.0 and where < high:
+                high, above = where, value
+        if at_guess == 0.0 or min(high - low, abs(guess - last)) <= _NEAR_ENOUGH:
+            return guess
+        last = guess
+    return last

@@ -16,7 +16,7 @@ from modelrollout.gates import sequential
 from modelrollout.gates.evidence import Histogram
 from modelrollout.gates.sequential import State
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "pack_all", "unpack"]
 
 _VERSION: Final = "s2"
 _LARGEST_WIDTH: Final = 64
@@ -32,15 +32,34 @@ _PLACES: Final = 85 ** np.arange(4, -1, -1)
 
 def pack(state: State, histograms: Sequence[Histogram]) -> str:
     """The state of one run, and histograms."""
-    raw = state.table[0].astype("<f8").tobytes() + state.lessons[0].astype("<f4").tobytes()
-    parts = [_VERSION, str(state.shifts.shape[1]), _encode(raw)]
-    bounds: tuple[float, ...] = ()
-    for histogram in histograms:
-        shared = histogram.bounds == bounds
-        bounds = histogram.bounds
-        numbers = histogram.counts if shared else (*bounds, *histogram.counts)
-        parts.append(("=" if shared else "") + _encode(struct.pack(f"<{len(numbers)}d", *numbers)))
-    return ":".join(parts)
+    return pack_all([(state, histograms)])[0]
+
+
+def pack_all(those: Sequence[tuple[State, Sequence[Histogram]]]) -> list[str]:
+    """The same of many, each with the state of one run: most of the time goes into calls, not into letters."""
+    marks: list[tuple[str, int]] = []
+    raws: list[bytes] = []
+    for state, histograms in those:
+        raw = state.table[0].astype("<f8").tobytes() + state.lessons[0].astype("<f4").tobytes()
+        marks.append((f"{_VERSION}:{state.shifts.shape[1]}:", len(raw)))
+        raws.append(raw)
+        bounds: tuple[float, ...] = ()
+        for histogram in histograms:
+            shared = histogram.bounds == bounds
+            bounds = histogram.bounds
+            numbers = histogram.counts if shared else (*bounds, *histogram.counts)
+            marks.append((":=" if shared else ":", 8 * len(numbers)))
+            raws.append(struct.pack(f"<{len(numbers)}d", *numbers))
+    letters, at = _encode(b"".join(raws)), 0
+    texts: list[str] = []
+    for mark, size in marks:
+        part = mark + letters[at : at + size * 5 // 4]
+        at += size * 5 // 4
+        if mark[0] == ":":
+            texts[-1] += part
+        else:
+            texts.append(part)
+    return texts
 
 
 def unpack(text: str) -> tuple[State, list[Histogram]]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -24,10 +25,10 @@ from modelrollout.gates.assessment import Assessment
 from modelrollout.gates.catastrophe import catastrophic
 from modelrollout.gates.eprocess import Line
 from modelrollout.gates.evidence import Counts, Histogram, Interval
-from modelrollout.gates.packed import pack, unpack
-from modelrollout.gates.sequential import Design, Slot
+from modelrollout.gates.packed import pack_all, unpack
+from modelrollout.gates.sequential import Conclusions, Design, Slot
 
-__all__ = ["Budget", "History", "RateState", "RateTest", "budget"]
+__all__ = ["Budget", "History", "RateState", "RateTest", "Worked", "budget", "keep"]
 
 _BETA: Final = 0.05
 _UNLATCH: Final = math.log(10.0)
@@ -37,6 +38,8 @@ _LOOKS_PART: Final = 0.3
 _SHOWN_ALPHA: Final = 0.05
 FEWEST_INTERVALS: Final = 60
 _EMPTY: Final = Histogram((), ())
+_RECENTLY: Final = 8192
+"""States that are kept beside their texts: those of a thousand rollouts with three gates, and of the look before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,14 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Worked:
+    """What follows from a state: numbers that a verdict rests on, and the state as text."""
+
+    concluded: Conclusions
+    text: str
+
+
+@dataclass(frozen=True)
 class RateState:
     """State of one gate."""
 
@@ -73,9 +84,28 @@ class RateState:
     """Durations since the step began, for people to read; empty for a ratio."""
     memory: Histogram = _EMPTY
     """Durations of the baseline, fading, from which a relative limit of a latency is foreseen."""
+    worked: Worked | None = field(default=None, compare=False, repr=False)
+    """What follows from all this, where it was worked out together with others' states."""
+
+    @property
+    def parts(self) -> tuple[sequential.State, tuple[Histogram, Histogram, Histogram]]:
+        """What is packed."""
+        return self.counts, (self.candidate, self.baseline, self.memory)
 
 
-@dataclass(frozen=True, slots=True)
+_recent: dict[str, RateState] = {}
+
+
+def keep(states: Sequence[RateState], texts: Sequence[str]) -> Sequence[str]:
+    """Remember for a while which states these texts are, so that the next look need not read them; the texts."""
+    for state, text in zip(states, texts, strict=True):
+        _recent[text] = replace(state, worked=None) if state.worked is not None else state
+    while len(_recent) > _RECENTLY:
+        del _recent[next(iter(_recent))]
+    return texts
+
+
+@dataclass(frozen=True)
 class RateTest:
     """What a gate says, compiled.
 
@@ -98,12 +128,12 @@ class RateTest:
     horizon: float = 480.0
     history: History = History()
 
-    @property
+    @cached_property
     def line(self) -> Line:
         """The limit as a line on shares of bad events."""
         return self._line(self.limit)
 
-    @property
+    @cached_property
     def design(self) -> Design:
         """The sequential test of it."""
         return Design(
@@ -138,31 +168,51 @@ class RateTest:
         TypeError
             If the interval holds another kind of evidence than the gate judges.
         """
+        counted, counts = self.counted(state, interval), state.counts
+        if counted is not None:
+            slot = Slot(*(np.array([value]) for value in counted))
+            counts = sequential.fold(counts, self.against(interval.baseline), slot, np.array([judged]))
+        return self.folded(state, interval, counts, judged=judged)
+
+    def counted(self, state: RateState, interval: Interval) -> tuple[float, float, float, float, float] | None:
+        """The counts of an interval, as in :class:`modelrollout.gates.sequential.Slot`; None while the limit is not
+        known. Errors as :meth:`fold`."""
         if self.quantile is not None:
-            return self._fold_latency(state, interval, judged=judged)
+            return self._slow_ones(state, interval)
         ours, theirs = interval.candidate, interval.baseline
         if not (isinstance(ours, Counts | None) and isinstance(theirs, Counts | None)):
             raise TypeError(f"{self.name} counts events, and was given something else")
-        slot = _slot(ours, ours, theirs)
-        return replace(state, counts=sequential.fold(state.counts, self._against(theirs), slot, np.array([judged])))
+        return _counts(ours, ours, theirs)
 
-    def _against(self, baseline: object | None) -> Design:
-        """The test of one interval: where there is no baseline (at 100 %), an absolute limit stands alone."""
-        return self.design if baseline is not None or self.limit.relative else replace(self.design, guard=False)
-
-    def _fold_latency(self, state: RateState, interval: Interval, *, judged: bool) -> RateState:
+    def _slow_ones(self, state: RateState, interval: Interval) -> tuple[float, float, float, float, float] | None:
         ours, theirs = interval.candidate or _EMPTY, interval.baseline or _EMPTY
         if not (isinstance(ours, Histogram) and isinstance(theirs, Histogram)):
             raise TypeError(f"{self.name} judges durations, and was given something else")
         limit = self._seconds(state.memory)
-        counts = state.counts
-        if limit is not None:
-            slot = _slot(_slower(ours, limit, up=True), _slower(ours, limit, up=False), _slower(theirs, limit, up=True))
-            counts = sequential.fold(counts, self._against(interval.baseline), slot, np.array([judged]))
+        if limit is None:
+            return None
+        return _counts(_slower(ours, limit, up=True), _slower(ours, limit, up=False), _slower(theirs, limit, up=True))
+
+    def against(self, baseline: object | None) -> Design:
+        """The test of one interval: where there is no baseline (at 100 %), an absolute limit stands alone."""
+        return self.design if baseline is not None or self.limit.relative else replace(self.design, guard=False)
+
+    def folded(self, state: RateState, interval: Interval, counts: sequential.State, *, judged: bool) -> RateState:
+        """The state after one more interval whose counts are folded in."""
+        if self.quantile is None:
+            return replace(state, counts=counts, worked=None)
+        ours, theirs = interval.candidate or _EMPTY, interval.baseline or _EMPTY
+        assert isinstance(ours, Histogram) and isinstance(theirs, Histogram)
         memory = _faded(state.memory, theirs) if self.limit.relative else _EMPTY
         if not judged:
-            return replace(state, counts=counts, memory=memory)
+            return replace(state, counts=counts, memory=memory, worked=None)
         return RateState(counts, state.candidate + ours, state.baseline + theirs, memory)
+
+    def concluded(self, state: RateState) -> Conclusions:
+        """What follows from the counts."""
+        if state.worked is not None:
+            return state.worked.concluded
+        return sequential.conclusions(state.counts, self.design)[0]
 
     def _seconds(self, baseline: Histogram) -> float | None:
         """The limit of a latency in seconds, given what the baseline is known to take."""
@@ -170,11 +220,11 @@ class RateTest:
 
     def begin_step(self, state: RateState) -> RateState:
         """Another weight begins."""
-        return replace(state, counts=sequential.seal(state.counts, self.design), candidate=_EMPTY, baseline=_EMPTY)
+        return RateState(sequential.seal(state.counts, self.design), memory=state.memory)
 
     def end_hold(self, state: RateState) -> RateState:
         """The step's hold is over: take the planned look."""
-        return replace(state, counts=sequential.look(state.counts, self.design))
+        return replace(state, counts=sequential.look(state.counts, self.design), worked=None)
 
     def baseline_share(self, state: RateState) -> float:
         """The baseline's share of bad events, as it is known."""
@@ -182,12 +232,14 @@ class RateTest:
 
     def noise_floor(self, state: RateState) -> float:
         """κ²·Δt in seconds, as it is believed."""
-        return float(sequential.floor_of(state.counts, self.design)[0])
+        return self.concluded(state).floor
 
     def catastrophe(self, state: RateState, interval: Interval, *, share: float, requests: int) -> bool:
         """Whether one interval alone is reason to roll back; only for ratios of bad events."""
         ours, theirs = interval.candidate, interval.baseline or Counts(0.0, 0.0)
         if self.quantile is not None or self.good or not isinstance(ours, Counts) or not isinstance(theirs, Counts):
+            return False
+        if ours.total < requests or (ours.rate or 0.0) <= share:  # most intervals, and much cheaper
             return False
         numbers = (np.array([value]) for value in (ours.total, ours.bad, theirs.total, theirs.bad))
         floor = sequential.floor_of_one(state.counts, self.design) / self.seconds
@@ -196,14 +248,15 @@ class RateTest:
 
     def assess(self, state: RateState) -> Assessment:
         """The verdict."""
-        counts, design = state.counts, self.design
+        counts = state.counts
         ours, theirs = self._seen(state)
         found = self._numbers(state, ours, theirs)
-        strength = float(sequential.log_breach(counts, design)[0])
+        concluded = self.concluded(state)
+        strength = concluded.breach
         needed = math.log(1.0 / self.alpha)
         broken = bool(counts.beyond[0] > 0.0)
         alone = self.quantile is None and self.limit.relative
-        shared = not broken and not alone and float(sequential.log_against_line(counts)[0]) >= needed
+        shared = not broken and not alone and concluded.line >= needed
         found = replace(
             found,
             evidence=1.0 if broken else min(max(strength / needed, 0.0), 1.0),
@@ -216,7 +269,7 @@ class RateTest:
         early = self._too_early(ours, theirs)
         if early:
             return replace(found, verdict=Verdict.TOO_EARLY, message=early)
-        if float(sequential.log_proof(counts)[0]) >= math.log(1.0 / _BETA) and strength <= _UNLATCH:
+        if concluded.proof >= math.log(1.0 / _BETA) and strength <= _UNLATCH:
             return replace(found, verdict=Verdict.PROVEN, message=f"{found.message}; shown to be within the limit")
         return self._no_harm_seen(found, state, ours, theirs)
 
@@ -294,8 +347,8 @@ class RateTest:
         return bad / requests if requests > 0.0 else 0.0
 
     def _no_harm_seen(self, found: Assessment, state: RateState, ours: Counts, theirs: Counts) -> Assessment:
-        counts, base = state.counts, self._baseline_share(state.counts)
-        seen = self._smallest_seen(counts, ours, theirs, base)
+        base = self._baseline_share(state.counts)
+        seen = self._smallest_seen(state, ours, theirs, base)
         message = f"{found.message}; no harm seen, {self._would_have(seen)}"
         return replace(
             found,
@@ -305,10 +358,10 @@ class RateTest:
             unseen=self._unseen(seen, base, state),
         )
 
-    def _smallest_seen(self, counts: sequential.State, ours: Counts, theirs: Counts, base: float) -> float | None:
+    def _smallest_seen(self, state: RateState, ours: Counts, theirs: Counts, base: float) -> float | None:
         """The smallest share of bad events that would have been caught with what this step has seen."""
-        strata = max(float(counts.step[0, 6]), 1.0)
-        floor = float(sequential.floor_of(counts, self.design)[0]) / self.seconds
+        strata = max(float(state.counts.step[0, 6]), 1.0)
+        floor = self.noise_floor(state) / self.seconds
         share = base if self.line.relative else self.line.at(0.0)
         event = 1.0 - share if self.good else share
         phi_c, phi_b = (
@@ -351,12 +404,17 @@ class RateTest:
 
     def dump(self, state: RateState) -> str:
         """The state as text."""
-        return pack(state.counts, (state.candidate, state.baseline, state.memory))
+        if state.worked is not None:
+            return state.worked.text
+        return keep([state], pack_all([state.parts]))[0]
 
     def load(self, text: str) -> RateState:
         """The state from text; see :class:`modelrollout.gates.base.GateTest`."""
-        counts, (candidate, baseline, memory) = unpack(text)
-        return RateState(counts, candidate, baseline, memory)
+        known = _recent.get(text)
+        if known is None:
+            counts, (candidate, baseline, memory) = unpack(text)
+            known = RateState(counts, candidate, baseline, memory)
+        return known
 
     def learn(self, intervals: Sequence[Interval]) -> History:
         """What the baseline's past teaches: intervals of one length (not always the test's own), in order of time."""
@@ -368,11 +426,13 @@ class RateTest:
         return replace(found, requests=found.requests * scale, bad=found.bad * scale)
 
 
-def _slot(strict: Counts | None, lenient: Counts | None, baseline: Counts | None) -> Slot:
+def _counts(
+    strict: Counts | None, lenient: Counts | None, baseline: Counts | None
+) -> tuple[float, float, float, float, float]:
     one = strict or Counts(0.0, 0.0)
     two = lenient or one
     base = baseline or Counts(0.0, 0.0)
-    return Slot(*(np.array([float(value)]) for value in (one.total, one.bad, two.bad, base.total, base.bad)))
+    return float(one.total), float(one.bad), float(two.bad), float(base.total), float(base.bad)
 
 
 def _slower(histogram: Histogram, limit: float, *, up: bool) -> Counts:

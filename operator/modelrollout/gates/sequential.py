@@ -29,10 +29,12 @@ from modelrollout.gates.lessons import SERIES, SPLIT, Lessons, believed, blank, 
 
 __all__ = [
     "MEMORY",
+    "Conclusions",
     "Design",
     "Restarts",
     "Slot",
     "State",
+    "conclusions",
     "floor_of",
     "floor_of_one",
     "fold",
@@ -317,6 +319,24 @@ def floor_of_one(state: State, design: Design) -> Array:
     return np.where(unknown, np.minimum(floor, excusable(state.lessons, design.seconds)), floor)
 
 
+@dataclass(frozen=True, slots=True)
+class Conclusions:
+    """What verdicts rest on, of one run: logarithms of the evidence against the limit (with the guard), against the
+    line alone and for the limit, and the floor κ²·Δt in seconds as it is believed."""
+
+    breach: float
+    line: float
+    proof: float
+    floor: float
+
+
+def conclusions(state: State, design: Design) -> list[Conclusions]:
+    """Of each run."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = (log_breach(state, design), log_against_line(state), log_proof(state), floor_of(state, design))
+    return [Conclusions(*numbers) for numbers in zip(*(one.tolist() for one in found), strict=True)]
+
+
 def _all(mask: Mask) -> bool:
     """Like ``mask.all()``, at a tenth of the time for a few runs."""
     return int(np.count_nonzero(mask)) == len(mask)
@@ -327,8 +347,9 @@ def _any(mask: Mask) -> bool:
 
 
 def _mixed(evidence: Array) -> Array:
-    """The mean over the bets, each with its weight."""
-    return np.asarray(np.dot(evidence, eprocess.prior(evidence.shape[-1])))
+    """The mean over the bets, each with its weight. Not as a product of matrices, which adds up in another order for
+    many runs than for one: those that are folded together must come to the very numbers that each comes to alone."""
+    return np.asarray((evidence * eprocess.prior(evidence.shape[-1])).sum(axis=-1))
 
 
 def _teach(state: State, design: Design, counts: Array) -> State:
