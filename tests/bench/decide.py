@@ -52,7 +52,9 @@ def folded(seen: list[Input]) -> list[Input]:
 def main() -> None:
     """Print the figures: CPU time, the best of a few times, on one core."""
     seen = looks()
-    alone, folding, deciding = [], [], []
+    alone: list[float] = []
+    folding: list[float] = []
+    deciding: list[float] = []
     for _ in range(_TIMES):
         at = [time.process_time()]
         for one in seen:

@@ -33,6 +33,8 @@ from tests.support.memory_kube import MemoryKube
 from tests.support.world import CTR, ERRORS, LATENCY, spec
 
 Body = dict[str, Any]
+_SETTLES = 25.0
+"""Seconds until every gate has enough samples, and what is found out once has been."""
 _CANDIDATE_RPS, _BASELINE_RPS = 20.0, 180.0
 
 
@@ -122,7 +124,7 @@ class Bench:
 
     async def steady(self, seconds: float, profile: str) -> None:
         """Print what looks cost."""
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(_SETTLES)
         queries, requests = self._queries, self.kube.requests
         self.kube.writes.clear()
         self.looks, self.late = 0, []

@@ -313,20 +313,28 @@ class Reconciler:
     def _fold_arrived(self) -> None:
         """Fold what is in, and look first at those that it speaks against."""
         arrived, self._arrived = self._arrived, []
-        looks = {key: self._looks[key] for key in arrived if key in self._looks}
-        whole = [key for key, look in looks.items() if look.task.done() and look.task.exception() is None]
-        known = {key: (self._at.store.parsed(key), self._live(key)) for key in whole}
-        those = [
-            (key, rollout.spec, status, looks[key].task.result())
-            for key, (rollout, status) in known.items()
-            if rollout is not None and status is not None
-        ]
         suspicion = dict.fromkeys(arrived, 0.0)
+        try:
+            suspicion |= self._fold(arrived)
+        except Exception:  # each decision folds its own as well
+            _log.exception("what came in could not be folded together")
+        for key in sorted(suspicion, key=lambda one: -suspicion[one]):
+            self._wake(key)
+
+    def _fold(self, arrived: list[Key]) -> dict[Key, float]:
+        """Fold the measurements of some rollouts; how much speaks against each candidate now."""
+        looks = {key: self._looks[key] for key in arrived if key in self._looks}
+        those = []
+        for key, look in looks.items():
+            rollout, status = self._at.store.parsed(key), self._live(key)
+            fine = look.task.done() and not look.task.cancelled() and look.task.exception() is None
+            if fine and rollout is not None and status is not None:
+                those.append((key, rollout.spec, status, look.task.result()))
+        found = {}
         for (key, *_), ahead in zip(those, fold_ahead([one[1:] for one in those]), strict=True):
             looks[key].ahead = ahead
-            suspicion[key] = max((one.against for one in ahead.values()), default=0.0)
-        for key in sorted(arrived, key=lambda one: -suspicion[one]):
-            self._wake(key)
+            found[key] = max((one.against for one in ahead.values()), default=0.0)
+        return found
 
     def _live(self, key: Key) -> ModelRolloutStatus | None:
         rollout = self._at.store.parsed(key)

@@ -22,7 +22,7 @@ from modelrollout.metrics.answers import Question, SeriesBook, read_answer
 from modelrollout.metrics.client import Client, NotYetError, RefusedQueryError, SourceDownError
 from modelrollout.metrics.snapshot import Snapshot, Unit
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "given"]
 
 _WINDOW_SECONDS: Final = 0.01
 """How long questions are collected: much shorter than any interval, longer than rollouts take that wake together."""
@@ -100,9 +100,14 @@ class Batch:
         ------
         SourceDownError, RefusedQueryError, NotYetError
         """
+        return (await given(self.ask(unit, namespace, at, step)))[0]
+
+    def ask(self, unit: Unit, namespace: str, at: datetime, step: timedelta) -> _Answer:
+        """The same question, of which nobody has to wait for the answer."""
         lately = self._asked_lately.setdefault((unit, step), {})
-        lately[namespace] = max(lately.get(namespace, at), at)
-        return (await self._ask((unit, namespace, _Moment(at, at)), step.total_seconds() + _KEPT_SECONDS))[0]
+        if namespace not in lately or lately[namespace] < at:
+            lately[namespace] = at
+        return self._ask((unit, namespace, _Moment(at, at)), step.total_seconds() + _KEPT_SECONDS)
 
     async def over(self, unit: Unit, namespace: str, start: datetime, end: datetime, step: timedelta) -> list[Snapshot]:
         """The same every ``step`` from ``start`` to ``end``; fewer when Prometheus' clock is not that far yet.
@@ -111,7 +116,7 @@ class Batch:
         ------
         SourceDownError, RefusedQueryError, NotYetError
         """
-        return await self._ask((unit, namespace, _Moment(start, end, step)), self._window)
+        return await given(self._ask((unit, namespace, _Moment(start, end, step)), self._window))
 
     async def past(
         self, unit: Unit, namespace: str, start: datetime, end: datetime, step: timedelta
@@ -127,14 +132,14 @@ class Batch:
             for snapshot in found[unit, namespace]:
                 yield snapshot
 
-    async def _ask(self, key: _Key, kept: float) -> list[Snapshot]:
+    def _ask(self, key: _Key, kept: float) -> _Answer:
         known = self._answers.get(key)
         if known is not None:
-            return await asyncio.shield(known[1])
+            return known[1]
         answer = self._expect(key, kept)
         if self._flush_at is None:
             self._flush_at = asyncio.get_running_loop().call_later(self._window, self._flush)
-        return await asyncio.shield(answer)
+        return answer
 
     def _expect(self, key: _Key, kept: float) -> _Answer:
         loop = asyncio.get_running_loop()
@@ -287,6 +292,11 @@ class Batch:
             raise SourceDownError(
                 f"Prometheus at {self._client.url} gave an answer of another kind: {error!r}"
             ) from error
+
+
+async def given(answer: _Answer) -> list[Snapshot]:
+    """The answer; whoever is cancelled while waiting takes it from nobody else."""
+    return answer.result() if answer.done() else await asyncio.shield(answer)
 
 
 def _halves(pieces: Sequence[_Piece], error: RefusedQueryError | SourceDownError) -> list[list[_Piece]]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
+from modelrollout.api.memo import once
 from modelrollout.metrics.base import Arm
 from modelrollout.metrics.batch import Batch
 from modelrollout.metrics.buckets import around
@@ -52,7 +54,7 @@ class Bounds:
             while len(self._known) > _KEPT:
                 del self._known[next(iter(self._known))]
         known = [self._known[key][1] for key in keys if key in self._known]
-        return around(frozenset().union(*known), limit, reading.unit) if known else ()
+        return _around(frozenset().union(*known), limit, reading.unit) if known else ()
 
     def forget_if_changed(self, reading: HistogramReading, after: Snapshot, arms: Sequence[Arm]) -> None:
         """Find out anew when an arm does not have the buckets it was thought to have."""
@@ -67,5 +69,9 @@ class Bounds:
                 del self._known[key]
 
 
+_around = lru_cache(maxsize=256)(around)
+
+
+@once
 def _question(reading: HistogramReading) -> Want:
     return want(reading.gate, reading.selector, "_bucket", kind=Kind.BOUNDS)

@@ -95,9 +95,11 @@ class Knowledge:
         at, known = self._known.get((what, name), (-math.inf, None))
         nothing = known is not None and known.done() and not known.result()
         if known is None or time.monotonic() - at >= (_UNKNOWN_FOR_SECONDS if nothing else _KNOWN_FOR_SECONDS):
-            known = asyncio.ensure_future(self._client.about(what, {parameter: name}))
+            before, known = known, asyncio.ensure_future(self._client.about(what, {parameter: name}))
             self._known[what, name] = (time.monotonic(), known)
-        return await asyncio.shield(known)
+            if before is not None and before.done() and not nothing:
+                return before.result()  # what was so a minute ago does, while the new answer comes
+        return known.result() if known.done() else await asyncio.shield(known)
 
 
 def missing_arm(

@@ -17,6 +17,7 @@ from typing import Final
 
 from modelrollout.api.gate import Gate, IdentityBy
 from modelrollout.api.grammar import parse_limit, parse_selector
+from modelrollout.api.memo import once
 from modelrollout.engine.evidence import Plan
 from modelrollout.engine.model import GateMeasurement, Measurement, Problem, ProblemKind, Scraping
 from modelrollout.gates.evidence import Arm as Evidence
@@ -24,7 +25,7 @@ from modelrollout.gates.evidence import Counts, Histogram, Interval
 from modelrollout.gates.evidence import Reading as Number
 from modelrollout.metrics import values
 from modelrollout.metrics.base import Arm
-from modelrollout.metrics.batch import Batch
+from modelrollout.metrics.batch import Batch, given
 from modelrollout.metrics.bounds import Bounds
 from modelrollout.metrics.buckets import bounds_text
 from modelrollout.metrics.client import TIMEOUT_SECONDS, Client, NotYetError, RefusedQueryError, SourceDownError
@@ -39,7 +40,7 @@ from modelrollout.metrics.readings import (
     pods_are_the_arms,
     unit_of,
 )
-from modelrollout.metrics.snapshot import LOOKBACK_TEXT, Snapshot
+from modelrollout.metrics.snapshot import LOOKBACK_TEXT, Snapshot, Unit
 
 __all__ = ["Prometheus"]
 
@@ -60,6 +61,8 @@ class _Look:
     baseline: Arm
     per_pod: bool = False
     preflight: bool = False
+    asked: dict[tuple[Unit, datetime], asyncio.Future[list[Snapshot]]] = field(default_factory=dict)
+    """What Prometheus was asked for it already."""
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -115,7 +118,13 @@ class Prometheus:
             return _Look(start, plan.end, plan.step, candidate, baseline, gate.name in plan.per_pod, plan.preflight)
 
         measured = [gate for gate in gates if gate.report is None]
-        found = await asyncio.gather(*(self._measured(gate, look(gate)) for gate in measured))
+        looks = [look(gate) for gate in measured]
+        ahead = [self._ask_ahead(gate, one) for gate, one in zip(measured, looks, strict=True)]
+        both = list(zip(measured, looks, strict=True))
+        if all(ahead):  # then they need no tasks of their own, which would cost as much as the counting
+            found = [await self._measured(gate, one) for gate, one in both]
+        else:
+            found = await asyncio.gather(*(self._measured(gate, one) for gate, one in both))
         complete = min((until for _, until in found), default=plan.end)
         return Measurement(
             start=min(plan.starts.values(), default=plan.end),
@@ -136,6 +145,21 @@ class Prometheus:
             end=min((until for _, until in found), default=end),
             gates={gate.name: one for gate, (one, _) in zip(measured, found, strict=True)},
         )
+
+    def _ask_ahead(self, gate: Gate, look: _Look) -> bool:
+        """Ask for what the gate was read by the last time, so that all gates' questions go out together; whether that
+        is known."""
+        unit = _last_unit(gate).get(look.baseline.namespace)
+        if unit is None or look.end - look.start >= 2 * look.step:
+            return False
+        self._ask_ends(unit, look)
+        return True
+
+    def _ask_ends(self, unit: Unit, look: _Look) -> None:
+        """Ask for both ends of a look, once."""
+        for at in (look.end, look.start):
+            if (unit, at) not in look.asked:
+                look.asked[unit, at] = self._batch.ask(unit, look.baseline.namespace, at, look.step)
 
     async def _measured(self, gate: Gate, look: _Look) -> tuple[GateMeasurement, datetime]:
         """The measurement, and up to when it is complete."""
@@ -204,24 +228,24 @@ class Prometheus:
     async def _reading(self, gate: Gate, look: _Look) -> Reading:
         """The gate compiled, with the buckets that it needs."""
         if gate.ratio is not None:
-            reading = RatioReading(gate)
+            reading = _ratio(gate)
             for want in reading.wants:
                 refuse_uncountable(want.name, await self._knowledge.types_of(want.name))
             return reading
-        whole = HistogramReading(gate)
-        return replace(whole, bounds=await self._bounds.around_limit(whole, look.arms, look.end, look.step))
+        known = _histograms(gate)
+        bounds = await self._bounds.around_limit(known[()], look.arms, look.end, look.step)
+        if bounds not in known:
+            known[bounds] = replace(known[()], bounds=bounds)
+        return known[bounds]
 
     async def _snapshots(self, reading: Reading, look: _Look) -> list[Snapshot]:
         unit, namespace = unit_of(reading), look.baseline.namespace
         if look.end - look.start >= 2 * look.step:
             return await self._batch.over(unit, namespace, look.start, look.end, look.step)
-        ends = [self._batch.at(unit, namespace, at, look.step) for at in (look.end, look.start)]
-        after, before = await asyncio.gather(*ends, return_exceptions=True)
-        for found in (after, before):  # the end's error first: it tells by how much a clock is behind
-            if isinstance(found, BaseException):
-                raise found
-        assert isinstance(after, Snapshot) and isinstance(before, Snapshot)
-        return [before, after]
+        _last_unit(reading.gate)[namespace] = unit
+        self._ask_ends(unit, look)
+        after = await given(look.asked[unit, look.end])  # its error first: it tells by how much a clock is behind
+        return [*await given(look.asked[unit, look.start]), *after]
 
     async def _problem(self, reading: Reading, after: Snapshot, look: _Look) -> tuple[Problem | None, Reading]:
         """What keeps the gate from being judged, if anything; and the reading for the kind of histogram there is."""
@@ -296,6 +320,29 @@ class Prometheus:
         return GateMeasurement(intervals, problem), min(one, other)
 
 
+@once
+def _ratio(gate: Gate) -> RatioReading:
+    return RatioReading(gate)
+
+
+@once
+def _histograms(gate: Gate) -> dict[tuple[str, ...], HistogramReading]:
+    """A gate's readings, by the buckets that are read."""
+    return {(): HistogramReading(gate)}
+
+
+@once
+def _last_unit(gate: Gate) -> dict[str, Unit]:
+    """What a gate was read by the last time, by namespace."""
+    return {}
+
+
+@once
+def _shown(gate: Gate) -> dict[tuple[str, ...], str]:
+    """What people are shown as a gate's query, by the names of an arm."""
+    return {}
+
+
 def _sum(one: Evidence, other: Evidence) -> Evidence:
     if isinstance(one, Counts) and isinstance(other, Counts):
         return one + other
@@ -347,6 +394,13 @@ def _unequal_bounds(reading: HistogramReading, after: Snapshot, candidate: Arm, 
 
 def _display(gate: Gate, arm: Arm) -> str:
     """The gate's value in PromQL, for people to paste; the operator itself counts exactly."""
+    known, names = _shown(gate), (arm.revision, arm.namespace, arm.name, arm.service, str(arm.port))
+    if names not in known:
+        known[names] = _in_promql(gate, arm)
+    return known[names]
+
+
+def _in_promql(gate: Gate, arm: Arm) -> str:
     if gate.value is not None:
         try:
             return values.substituted(gate.value.promql, arm)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from modelrollout.api.gate import Gate, IdentityBy
 from modelrollout.api.grammar import Selector, parse_limit, parse_selector
+from modelrollout.api.memo import once
 from modelrollout.gates.evidence import Arm as Evidence
 from modelrollout.gates.evidence import Counts, Histogram, Interval
 from modelrollout.metrics.base import Arm
@@ -92,6 +93,7 @@ def owner(gate: Gate, arm: Arm) -> str:
     return arm.name if by_pod_name(gate.identity, arm) else identity_value(gate.identity, arm)
 
 
+@once
 def unit_of(reading: Reading) -> Unit:
     """Everything that has to be read together for a gate."""
     name = reading.wants[-1].name
@@ -107,6 +109,7 @@ def narrowed(unit: Unit, gate: Gate, arm: Arm) -> Unit:
     return tuple(replace(one, narrow=mine) if series or one.kind is not Kind.TARGETS else one for one in unit)
 
 
+@once
 def absolute_limit(gate: Gate) -> float | None:
     """The limit of a latency in seconds; None when it moves with the baseline."""
     limit = parse_limit(gate.at_most or gate.at_least or "")
@@ -181,7 +184,7 @@ class HistogramReading:
         assert named is not None
         return parse_selector(named.histogram)
 
-    @property
+    @cached_property
     def unit(self) -> float:
         """Seconds per unit of a bound; of a drift's bounds, which are no times, 1."""
         latency = self.gate.latency

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -73,6 +73,14 @@ class Want:
     narrow: str = ""
     """Matchers of one revision alone, for its history."""
     kind: Kind = Kind.SERIES
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        words = (self.name, self.matchers, self.label, self.template, self.narrow, self.kind)
+        object.__setattr__(self, "_hash", hash(words))
+
+    def __hash__(self) -> int:
+        return self._hash  # asked for again and again: wants are what answers are sorted by
 
     @property
     def by_service(self) -> bool:
@@ -114,12 +122,14 @@ Unit = tuple[Want, ...]
 class Series:
     """The labels of a series, made once and shared by all instants: they are taken apart again and again."""
 
-    __slots__ = ("apart", "group", "items", "labels")
+    __slots__ = ("apart", "group", "items", "labels", "owners")
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self.labels = labels
         self.items = frozenset(labels.items())
         self.group: Group = (labels.get("namespace", ""), labels.get("pod") or labels.get("instance", ""))
+        self.owners: dict[str, str] = {}
+        """Whose it is, by the label that tells the revisions apart."""
         self.apart: tuple[Scrapers, Labels, Labels] | None = None
         """How it was last taken apart: for these scrapers, whose it is, and what tells it from its siblings."""
 
