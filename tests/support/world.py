@@ -27,6 +27,7 @@ from modelrollout.api.rollout import DeletionPolicy, ModelRolloutSpec
 from modelrollout.api.status import GateStatus, ModelRolloutStatus, Notice
 from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import Plan, measurement_plan, seconds_until_due
+from modelrollout.engine.fitting import fitted
 from modelrollout.engine.model import (
     Action,
     Adopted,
@@ -657,7 +658,7 @@ class World:
         pause = _NUMBERS_EVERY if last is not None and remarks(status) == remarks(last) else _REMARKS_AFTER
         late = self.clock - self._written_at >= pause and status != last
         if late or last is None or turns(status) != turns(last):
-            self.written = ModelRolloutStatus.model_validate_json(status.model_dump_json(by_alias=True))
+            self.written = ModelRolloutStatus.model_validate_json(fitted(status).model_dump_json(by_alias=True))
             self._last_written, self._written_at = status, self.clock
         self.live = status
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from modelrollout.api.decision import RolloutDecisionSpec
@@ -15,6 +16,7 @@ from modelrollout.api.status import ModelRolloutStatus
 __all__ = ["Decided", "Frozen", "Rollout", "parse_time", "read_status"]
 
 
+@lru_cache(maxsize=65_536)
 def parse_time(text: str) -> datetime:
     """An RFC 3339 time as the API server writes it, in UTC."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)

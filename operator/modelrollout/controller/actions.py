@@ -11,6 +11,7 @@ from modelrollout.api.meta import EXTERNAL, FINALIZER
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller.parts import Parts
+from modelrollout.engine.fitting import fitted
 from modelrollout.engine.model import (
     Action,
     Answer,
@@ -112,7 +113,7 @@ class Actions:
     async def _write_status(
         self, rollout: Rollout, status: ModelRolloutStatus, tested: str, expected: str, lane: Lane
     ) -> None:
-        value = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        value = fitted(status).model_dump(mode="json", by_alias=True, exclude_none=True)
         ops: list[dict[str, Any]] = [
             {"op": "test", "path": tested, "value": expected},
             {"op": "add", "path": "/status", "value": value},

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 
 from modelrollout.api.enums import Reason
+from modelrollout.api.memo import once
 from modelrollout.api.meta import ApiModel
-from modelrollout.api.rollout import Approval
+from modelrollout.api.rollout import Approval, ModelRolloutSpec
 from modelrollout.api.status import Approved
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Human
@@ -37,15 +38,17 @@ def note_author(d: Draft) -> None:
 
 def note_terms(d: Draft) -> None:
     """Whoever approved did so of a candidate that is judged in a certain way; another way is not what they saw."""
-    now = set(_terms(d).split())
+    if not d.status.approvals:
+        return
+    now = set(_terms(d.input.spec).split())
     if any(not set(one.terms.split()) <= now for one in d.status.approvals):
         void(d, "gates, mode, evaluation or warmup were changed")
 
 
-def _terms(d: Draft) -> str:
+@once
+def _terms(spec: ModelRolloutSpec) -> str:
     """How the candidate is judged, apart from the limits (:func:`void` is told of those that are loosened): a hash for
     each gate and one for the rest, so that another gate may be added."""
-    spec = d.input.spec
     gates = (f"{_said(one, 'at_most', 'at_least')} {one.at_least is None}" for one in spec.gates)
     return " ".join(map(_hashed, (f"{spec.mode} {spec.warmup} {_said(spec.evaluation)}", *gates)))
 
@@ -144,7 +147,7 @@ def count(d: Draft, human: Human) -> str:
         decision=human.name,
         at=human.created,
         comment=human.comment[:_COMMENT],
-        terms=_terms(d),
+        terms=_terms(d.input.spec),
     )
     d.set(approvals=[given, *d.status.approvals][:_MOST_APPROVALS])
     return wanted(d) or f"step {step.name} is approved"

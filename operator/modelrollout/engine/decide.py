@@ -15,7 +15,6 @@ It reads like a table of contents. Each line below is a rule in a module of this
     contest    who keeps writing over them
     report     conditions, columns and the next sentence
     notices    whom to tell: the outbox in status
-    fitting    status stays small
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from modelrollout.engine import (
     approvals,
     capacity,
     contest,
-    fitting,
     guards,
     humans,
     identity,
@@ -66,7 +64,6 @@ def decide(i: Input) -> Decision:
     contest.say(d)
     report.summarize(d)
     notices.collect(d)
-    fitting.fit(d)
     return Decision(
         first=tuple(d.first),
         status=d.status,

@@ -1,7 +1,8 @@
 """Status stays small: where everything is full at once, the texts are shortened that stand in full elsewhere.
 
-A status is read by whoever watches rollouts, with every write of it. What is shortened first is worth least: the past
-(its incidents keep the whole), what was found before the first traffic, what people are being told (events said it),
+A status is read by whoever watches rollouts, with every write of it; so it is made to fit when it is written, and not
+at every look. What is shortened first is worth least: the past (its incidents keep the whole), what was found before
+the first traffic, what people are being told (events said it),
 the comments of decisions (each RolloutDecision keeps its own), what conditions repeat of the message, and queries.
 Verdicts, names, numbers and the sentence on top are never touched.
 """
@@ -14,9 +15,8 @@ from typing import Any, Final, TypeVar
 from modelrollout.api.enums import CheckState
 from modelrollout.api.meta import ApiModel
 from modelrollout.api.status import ModelRolloutStatus
-from modelrollout.engine.draft import Draft
 
-__all__ = ["fit"]
+__all__ = ["fitted"]
 
 _Model = TypeVar("_Model", bound=ApiModel)
 
@@ -26,12 +26,13 @@ _A_LINE: Final = 60
 _A_SENTENCE: Final = 120
 
 
-def fit(d: Draft) -> None:
-    """Shorten texts, one kind after the other, until the status is small enough."""
+def fitted(status: ModelRolloutStatus) -> ModelRolloutStatus:
+    """The status as it is written: texts are shortened, one kind after the other, until it is small enough."""
     for shorten in _IN_ORDER:
-        if len(d.status.model_dump_json(by_alias=True, exclude_none=True).encode()) <= _MOST_BYTES:
-            return
-        d.set(**shorten(d.status))
+        if len(status.model_dump_json(by_alias=True, exclude_none=True).encode()) <= _MOST_BYTES:
+            break
+        status = status.model_copy(update=shorten(status))
+    return status
 
 
 def _cut(those: Iterable[_Model], **letters: int) -> list[_Model]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from modelrollout.api.meta import (
@@ -156,9 +157,15 @@ def _total(route: Body, ref: RouteRef, weights: Mapping[str, int], foreign: list
     return standing
 
 
-def _annotation(route: Body) -> Body:
+def _annotation(route: Body) -> Mapping[str, Any]:
+    return _read((route["metadata"].get("annotations") or {}).get(ANNOTATION_APPLIED, "{}"))
+
+
+@lru_cache(maxsize=4096)
+def _read(marker: str) -> Mapping[str, Any]:
+    """What a marker says; the same text is met at every look."""
     try:
-        found = json.loads((route["metadata"].get("annotations") or {}).get(ANNOTATION_APPLIED, "{}"))
+        found = json.loads(marker)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -14,6 +14,7 @@ from modelrollout.engine import report
 from modelrollout.engine.approvals import count
 from modelrollout.engine.decide import decide
 from modelrollout.engine.draft import Draft
+from modelrollout.engine.fitting import fitted
 from modelrollout.engine.model import Freeze, GateMeasurement, Human, Input, Measurement, SetWeights
 from modelrollout.engine.report import unreadable
 from modelrollout.gates.evidence import Histogram, Interval
@@ -89,7 +90,7 @@ def test_detail_29_status_is_below_64_kib_at_20_gates_with_everything_full() -> 
     spread = replace(
         seen, status=full, measurement=Measurement(interval.start, end, measured), freezes=(Freeze("a test", _TEXT),)
     )
-    status = decide(spread).status
+    status = fitted(decide(spread).status)
     written = status.model_dump_json(by_alias=True, exclude_none=True)
     for name in ("history", "approvals", "overrides", "notices"):
         assert len(getattr(status, name)) == len(getattr(full, name)), "texts are shortened, nothing is left out"
