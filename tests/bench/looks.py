@@ -28,6 +28,7 @@ from modelrollout.engine.decide import decide
 from modelrollout.engine.model import Decision, Input
 from modelrollout.kube.client import HTTP_ROUTES, ROLLOUTS
 from modelrollout.metrics.prometheus import Prometheus
+from modelrollout.metrics.source_config import DEFAULT, single
 from tests.support.canned_prometheus import CannedPrometheus, Exporter
 from tests.support.memory_kube import MemoryKube
 from tests.support.world import CTR, ERRORS, LATENCY, spec
@@ -46,7 +47,7 @@ class Bench:
         self.prometheus = prometheus
         self.looks = 0
         self.late: list[float] = []
-        self.app = Application(Settings(prometheus_url=prometheus.url), self.kube, asyncio.Event())
+        self.app = Application(Settings(single(prometheus.url, allow_promql=False)), self.kube, asyncio.Event())
         self._keys = [(f"team-{number % namespaces}", f"model-{number}") for number in range(count)]
         self._interval = interval
         self._exporters: list[Exporter] = []
@@ -118,7 +119,7 @@ class Bench:
 
     @property
     def _queries(self) -> int:
-        metrics = self.app._metrics
+        metrics = self.app._sources._shared[DEFAULT]
         assert isinstance(metrics, Prometheus)
         return metrics.queries
 

@@ -826,6 +826,30 @@ _REST: Final = (
         "spec.evaluation.catastrophe.errorsAbove",
         ("not a percentage", "25%"),
     ),
+    Wrong(
+        "source-address",
+        {"spec.evaluation": {"source": "https://prometheus"}},
+        "spec.evaluation.source",
+        ("not the name of a source", "like platform"),
+    ),
+    Wrong(
+        "source-twice",
+        {"spec.evaluation": {"source": "platform", "prometheus": {"url": "https://prometheus.team-a"}}},
+        "spec.evaluation",
+        ("one place", "give source"),
+    ),
+    Wrong(
+        "prometheus-no-address",
+        {"spec.evaluation": {"prometheus": {"url": "prometheus.team-a:9090"}}},
+        "spec.evaluation.prometheus.url",
+        ("like https://prometheus.team-a:9090",),
+    ),
+    Wrong(
+        "prometheus-with-password",
+        {"spec.evaluation": {"prometheus": {"url": "https://me:pw@prometheus.team-a"}}},
+        "spec.evaluation.prometheus.url",
+        ("without user, password",),
+    ),
     Wrong("on-blind-unknown", {"spec.evaluation": {"onBlind": "fail"}}, "spec.evaluation.onBlind", ("hold", "retreat")),
     Wrong("warmup-words", {"spec.warmup": "five minutes"}, "spec.warmup", ("not a duration", "30s")),
     Wrong("keep-negative", {"spec.rollback": {"keep": -1}}, "spec.rollback.keep", ("greater than or equal to 0",)),
@@ -976,6 +1000,18 @@ RIGHT: Final[tuple[Right, ...]] = (
     Right("right-advance", _ratio(atMost="1%", onBreach="pause", maxHold="6h", onUndecided="advance")),
     Right("right-rate-low", {"spec.evaluation": {"falseRollbackRate": "0.01%"}}),
     Right("right-rate-high", {"spec.evaluation": {"falseRollbackRate": "20%"}}),
+    Right("right-source", {"spec.evaluation": {"source": "platform"}}),
+    Right(
+        "right-prometheus",
+        {
+            "spec.evaluation": {
+                "prometheus": {
+                    "url": "https://prometheus.team-a:9090/p",
+                    "token": {"name": "prometheus", "key": "token"},
+                }
+            }
+        },
+    ),
     Right("right-no-breach-time", {"spec.evaluation": {"minBreachTime": "0s"}}),
     Right("right-holdback", {"spec.baselineHoldback": 5}),
     Right(

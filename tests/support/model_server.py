@@ -37,6 +37,7 @@ class Model:
 
     def __init__(self) -> None:
         self.errors = float(os.environ.get("ERRORS", "0")) if _is_bad() else 0.0
+        self.bad_while = os.environ.get("BAD_WHILE", "")
         self.clicks = float(os.environ.get("CLICKS", "0.3"))
         self.delay = float(os.environ.get("DELAY_MS", "0")) / 1000
         self.revision = os.environ.get("MODEL_REVISION", "")
@@ -46,12 +47,16 @@ class Model:
         self.seconds = 0.0
         self.clicked = 0
 
+    def is_bad(self) -> bool:
+        """Whether its errors show at the moment. BAD_WHILE: path of a file; only while that is there."""
+        return not self.bad_while or os.path.exists(self.bad_while)
+
     async def answer(self) -> tuple[int, str]:
         """One answer to a user."""
         begun = asyncio.get_running_loop().time()
         if self.delay:
             await asyncio.sleep(self.delay)
-        code = 500 if random.random() < self.errors else 200
+        code = 500 if self.is_bad() and random.random() < self.errors else 200
         taken = asyncio.get_running_loop().time() - begun
         self.codes[str(code)] += 1
         self.clicked += random.random() < self.clicks

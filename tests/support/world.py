@@ -249,6 +249,8 @@ class World:
         self.no_room_since: datetime | None = None
         """Pods created after this find no node."""
         self.metrics_down = False
+        self.source_refused = ""
+        """Why the rollout has no source of metrics, if so."""
         self.missing_metrics: set[str] = set()
         """Gates whose metric does not exist."""
         self.unmeasured: set[str] = set()
@@ -806,6 +808,8 @@ class World:
         start, end = plan.starts[gate.name], plan.end
         if self.metrics_down or end - self.skew > self.clock:
             return GateMeasurement(problem=Problem(ProblemKind.SOURCE_DOWN, "Prometheus does not answer"))
+        if self.source_refused:
+            return GateMeasurement(problem=Problem(ProblemKind.SOURCE_REFUSED, self.source_refused))
         if gate.name in self.missing_metrics:
             return GateMeasurement(problem=Problem(ProblemKind.METRIC_UNKNOWN, "Prometheus knows no such metric"))
         if not self._is_measured(candidate):

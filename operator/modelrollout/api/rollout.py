@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from modelrollout.api.fields import SHOWN, Duration, Percent, Risk, RoleName, SomeTime, patterned
 from modelrollout.api.gate import Gate
 from modelrollout.api.meta import ApiModel, rule
-from modelrollout.api.notifications import Notification
+from modelrollout.api.notifications import Notification, SecretKey
 from modelrollout.api.window import Window
 
 __all__ = [
@@ -365,8 +365,60 @@ class Catastrophe(ApiModel):
     """Requests needed in that evaluation."""
 
 
+class OwnPrometheus(ApiModel):
+    """A Prometheus of your own, or what speaks its API."""
+
+    url: str = Field(
+        min_length=1,
+        max_length=512,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != '' && "
+                    "!self.matches(r'''[@?#\\s]''')",
+                    "is not the base of an address; write it like https://prometheus.team-a:9090, without user, "
+                    "password and query",
+                )
+            ]
+        },
+    )
+    """Its address. The host must be one that the operator may call (`--metric-hosts`), by `http://` only if that says
+    so."""
+    token: SecretKey | None = None
+    """Bearer token, where it wants one."""
+
+
 class Evaluation(ApiModel):
     """How the metrics are read."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!has(self.source) || !has(self.prometheus)",
+                    "metrics are read from one place: give source (one of the operator's, by name) or prometheus "
+                    "(your own, by address)",
+                )
+            ]
+        }
+    )
+
+    source: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=63,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "self.matches(r'''^[a-z0-9]([-a-z0-9]*[a-z0-9])?$''')",
+                    "is not the name of a source; write a name from the operator's file of sources, like platform",
+                )
+            ]
+        },
+    )
+    """Which of the operator's sources of metrics all gates are read from; its default one when absent."""
+    prometheus: OwnPrometheus | None = None
+    """A Prometheus of your own, instead."""
 
     interval: SomeTime = "15s"
     """Time between two looks at the metrics; not shorter than the scrape interval."""

@@ -16,6 +16,9 @@ from modelrollout.controller.edge import register
 from modelrollout.controller.endpoint import Address
 from modelrollout.controller.settings import Settings
 from modelrollout.kube.limits import BURST, QPS
+from modelrollout.metrics import source_config
+from modelrollout.metrics.source_config import SourcesConfig
+from modelrollout.metrics.sources import METRIC_HOSTS_HELP
 from modelrollout.notify.addresses import HOST_GLOBS_HELP
 from modelrollout.notify.config import Config, ConfigError, load
 from modelrollout.notify.links import LinkTemplate
@@ -42,7 +45,11 @@ async def _run(settings: Settings) -> int:
 
 
 @click.command(context_settings={"auto_envvar_prefix": "MODELROLLOUT", "show_default": True})
-@click.option("--prometheus-url", required=True, help="Base URL of Prometheus, or of what speaks its API.")
+@click.option(
+    "--prometheus-url", help="Base URL of Prometheus, or of what speaks its API: the source that is called default."
+)
+@click.option("--sources", type=_FILE, help="YAML file of sources of metrics, with who may use them and how to log in.")
+@click.option("--metric-hosts", multiple=True, help=METRIC_HOSTS_HELP)
 @click.option(
     "--kubeconfig",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -55,7 +62,11 @@ async def _run(settings: Settings) -> int:
     "--kube-qps", type=_POSITIVE, default=QPS, help="Requests a second to the API server; lowerings of weight are free."
 )
 @click.option("--kube-burst", type=click.IntRange(min=10), default=BURST, help="Requests at once after a rest.")
-@click.option("--allow-promql", is_flag=True, help="Let gates bring PromQL of their own, for every namespace's series.")
+@click.option(
+    "--allow-promql",
+    is_flag=True,
+    help="Let gates bring PromQL of their own, which reads every namespace's series at --prometheus-url.",
+)
 @click.option(
     "--notifications",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -78,7 +89,9 @@ async def _run(settings: Settings) -> int:
 @click.option("--web-key", type=_FILE, help="Key of that certificate (PEM).")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def main(
-    prometheus_url: str,
+    prometheus_url: str | None,
+    sources: Path | None,
+    metric_hosts: tuple[str, ...],
     kubeconfig: Path | None,
     namespace: str | None,
     metrics_delay: float,
@@ -107,23 +120,23 @@ def main(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--web") from error
     try:
+        known = _sources(prometheus_url, sources, allow_promql=allow_promql)
         receivers = load(notifications) if notifications is not None else Config()
         links = tuple(LinkTemplate.parse(text) for text in link_template)
     except (ConfigError, ValueError) as error:
         raise click.UsageError(str(error)) from error
-    hosts = tuple(host for given in notify_hosts for host in given.replace(",", " ").split())
     settings = Settings(
-        prometheus_url=prometheus_url,
+        sources=known,
+        metric_hosts=_parted(metric_hosts),
         kubeconfig=kubeconfig,
         namespace=namespace,
         metrics_delay=metrics_delay,
         workers=workers,
         kube_qps=kube_qps,
         kube_burst=kube_burst,
-        allow_promql=allow_promql,
         web=page,
         receivers=receivers,
-        notify_hosts=hosts,
+        notify_hosts=_parted(notify_hosts),
         links=links,
         health=_address("--health", health),
         metrics=_address("--metrics", metrics),
@@ -137,6 +150,21 @@ def _address(option: str, text: str | None) -> Address | None:
         return Address.parse(text) if text else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from error
+
+
+def _sources(url: str | None, file: Path | None, *, allow_promql: bool) -> SourcesConfig:
+    if url is None and file is None:
+        raise ConfigError("say where the metrics are: --prometheus-url, or --sources for several or protected ones")
+    known = source_config.load(file) if file is not None else None
+    if url is None:
+        assert known is not None
+        return known
+    return source_config.single(url, allow_promql=allow_promql, beside=known.sources if known is not None else ())
+
+
+def _parted(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Values of a flag that is given several times, or once with commas."""
+    return tuple(one for text in given for one in text.replace(",", " ").split())
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from modelrollout.kube.client import (
 )
 from modelrollout.kube.reflector import Reflector, pages
 from modelrollout.metrics.registry import METRICS_PROVIDERS
+from modelrollout.metrics.sources import Sources
 from modelrollout.notify.directory import Directory
 from modelrollout.notify.http import Http
 from modelrollout.notify.outbox import Outbox
@@ -60,7 +61,7 @@ class Application:
         self._works = False
         """Before, every ModelRollout waits for its first look anyway."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._metrics = METRICS_PROVIDERS["prometheus"](settings.prometheus_url, allow_promql=settings.allow_promql)
+        self._sources = Sources(settings.sources, kube, METRICS_PROVIDERS["prometheus"], settings.metric_hosts)
         self.store = Store()
         deployments, pods, slices = (
             Reflector(
@@ -91,7 +92,7 @@ class Application:
             workload=WORKLOAD_PROVIDERS["deployment"](kube, deployments, pods, slices),
             adopted=AdoptedWorkload(kube),
             traffic=TRAFFIC_PROVIDERS["gatewayAPI"](kube, routes),
-            metrics=self._metrics,
+            sources=self._sources,
             freezes=self._freezes,
             outbox=self._outbox,
             incidents=incidents,
@@ -154,7 +155,7 @@ class Application:
         await self._outbox.close()
         await self._http.close()
         await self._guests.close()
-        await self._metrics.close()
+        await self._sources.close()
         await self._events.close()
         await self._kube.close()
 

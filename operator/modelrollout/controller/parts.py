@@ -11,7 +11,7 @@ from modelrollout.controller.incidents import Incidents
 from modelrollout.controller.store import Store
 from modelrollout.controller.vouching import Vouching
 from modelrollout.kube.client import Kube
-from modelrollout.metrics.base import MetricsProvider
+from modelrollout.metrics.sources import Sources
 from modelrollout.notify.outbox import Outbox
 from modelrollout.traffic.base import TrafficProvider
 from modelrollout.workloads.adopted import AdoptedWorkload
@@ -29,7 +29,7 @@ class Parts:
     workload: WorkloadProvider
     adopted: AdoptedWorkload
     traffic: TrafficProvider
-    metrics: MetricsProvider
+    sources: Sources
     freezes: Freezes
     outbox: Outbox
     incidents: Incidents

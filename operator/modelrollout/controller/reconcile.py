@@ -344,13 +344,15 @@ class Reconciler:
         """Everything that a look needs: both arms, the baseline's past where it is not known yet, and reports."""
         gates = list(rollout.spec.gates)
         stable = self._arm(rollout, baseline)
+        source = self._at.sources.of(rollout)
         with meters.MEASURE_SECONDS.time():
-            found = await self._at.metrics.measure(gates, plan, self._arm(rollout, candidate), stable)
+            found = await source.measure(gates, plan, self._arm(rollout, candidate), stable)
         past: dict[str, tuple[Interval, ...]] = {}
         if plan.past is not None:
             asked = [gate for gate in gates if gate.name in plan.past.gates]
-            known = await self._at.metrics.history(asked, plan.past.start, plan.past.end, plan.past.step, stable)
-            down = any(one.problem and one.problem.kind is ProblemKind.SOURCE_DOWN for one in known.gates.values())
+            known = await source.history(asked, plan.past.start, plan.past.end, plan.past.step, stable)
+            unread = (ProblemKind.SOURCE_DOWN, ProblemKind.SOURCE_REFUSED)
+            down = any(one.problem and one.problem.kind in unread for one in known.gates.values())
             past = {} if down else {name: one.intervals for name, one in known.gates.items()}
         reports = await reports_of(self._at.kube, rollout, candidate)
         return replace(found, past=past, gates={**found.gates, **reports})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from modelrollout.controller.endpoint import Address
 from modelrollout.kube.limits import BURST, QPS
+from modelrollout.metrics.source_config import SourcesConfig
 from modelrollout.notify.config import Config
 from modelrollout.notify.links import LinkTemplate
 from modelrollout.web.settings import WebSettings
@@ -18,7 +19,8 @@ __all__ = ["Settings"]
 class Settings:
     """Given on the command line or by MODELROLLOUT_… in the environment."""
 
-    prometheus_url: str
+    sources: SourcesConfig
+    """Where rollouts' metrics are."""
     kubeconfig: Path | None = None
     """None: the ServiceAccount of the pod."""
     namespace: str | None = None
@@ -31,8 +33,8 @@ class Settings:
     """Requests a second to the API server in the long run; what lowers a weight is not counted."""
     kube_burst: int = BURST
     """Requests at once after a rest."""
-    allow_promql: bool = False
-    """Whether gates may bring PromQL of their own, which can read the series of every namespace."""
+    metric_hosts: tuple[str, ...] = ()
+    """Hosts (globs) that rollouts may name as their own Prometheus."""
     web: WebSettings | None = None
     """Where the web page listens; None: there is none."""
     receivers: Config = field(default_factory=Config)

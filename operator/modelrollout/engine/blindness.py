@@ -46,13 +46,13 @@ def no_baseline_yet(d: Draft, gate: Gate, problem: Problem | None) -> bool:
 def source_down(measurement: Measurement) -> Problem | None:
     """The outage, if the source itself is down."""
     return next(
-        (g.problem for g in measurement.gates.values() if g.problem and g.problem.kind is ProblemKind.SOURCE_DOWN), None
+        (gate.problem for gate in measurement.gates.values() if gate.problem and gate.problem.hides_everything), None
     )
 
 
 def lasting(d: Draft, gate: Gate, problem: Problem | None) -> Problem | None:
     """The problem, if it is one: right after a raise, series that are not there yet are only early."""
-    if problem is None or problem.kind in (ProblemKind.SOURCE_DOWN, ProblemKind.MISCONFIGURED):
+    if problem is None or problem.hides_everything or problem.kind is ProblemKind.MISCONFIGURED:
         return problem
     if d.status.blind is not None and d.status.weight == 0 and d.status.peak_weight > 0:
         return problem  # after a retreat nothing but an answer is a reason to go up again

@@ -106,6 +106,7 @@ class _Look:
     past: tuple[Interval, ...] | None
     room: int
     """Letters that a text of this gate may take: with many gates, status would burst otherwise."""
+    definition: str
 
 
 def follow_gate_edits(d: Draft) -> None:
@@ -122,7 +123,7 @@ def follow_gate_edits(d: Draft) -> None:
         if gate is None:
             approvals.void(d, f"gate {known.name} was taken away")
             continue
-        definition = definition_hash(gate)
+        definition = definition_hash(gate, d.input.spec.evaluation)
         if known.definition == definition:
             gates.append(known)
             continue
@@ -178,7 +179,8 @@ def take_evidence(d: Draft) -> None:
     for gate in d.input.spec.gates:
         room = min(1024, _ROOM // len(d.input.spec.gates))
         past = measurement.past.get(gate.name)
-        look = _Look(gate, known.get(gate.name), measurement.gates.get(gate.name, _NOT_READ), past, room)
+        seen, definition = measurement.gates.get(gate.name, _NOT_READ), definition_hash(gate, d.input.spec.evaluation)
+        look = _Look(gate, known.get(gate.name), seen, past, room, definition)
         status, problem, sure = _weigh(d, look, down, serving=serving)
         gates.append(status)
         unsure = unsure or (gate.required and not sure)
@@ -188,9 +190,10 @@ def take_evidence(d: Draft) -> None:
     all_gates_together(d)
     if down is None and (serving or d.status.phase.is_leaving):
         d.set(evaluated_at=measurement.end)
-    d.seeing = not problems and not unsure
+    split = _split_that_stays_off(d)
+    d.seeing = not problems and not unsure and not split
     if not d.status.phase.is_leaving:
-        note_blindness(d, problems)
+        note_blindness(d, problems or split)
 
 
 def _weigh(d: Draft, look: _Look, down: Problem | None, *, serving: bool) -> tuple[GateStatus, Problem | None, bool]:
@@ -417,7 +420,7 @@ def _blank(look: _Look, verdict: Verdict, message: str) -> GateStatus:
         message=message[: look.room],
         query=query[: look.room],
         limit=look.gate.at_most or look.gate.at_least or "",
-        definition=definition_hash(look.gate),
+        definition=look.definition,
     )
 
 
@@ -466,7 +469,7 @@ def _gate_status(look: _Look, found: Assessment, checkpoint: str) -> GateStatus:
         limit=found.limit[:160],
         message=f"{found.message}{note}"[: look.room],
         query=look.seen.query[: look.room] or (look.before.query if look.before else ""),
-        definition=look.before.definition if look.before is not None else definition_hash(look.gate),
+        definition=look.before.definition if look.before is not None else look.definition,
         says=look.gate.limit.text,
         checkpoint=checkpoint,
         evidence=_rounded(found.evidence),
@@ -557,18 +560,15 @@ def split_is_off(d: Draft) -> str:
 
 
 def note_split(d: Draft) -> None:
-    """Since when the split is off; when that lasts beyond ``blindTimeout`` it counts as blind, whatever the numbers."""
-    off = split_is_off(d)
-    if not off:
-        d.set(split_off_since=None)
-        return
-    since = d.status.split_off_since or d.now
-    d.set(split_off_since=since)
-    if d.input.measurement is None or d.since(since) < d.seconds(d.input.spec.evaluation.blind_timeout):
-        return
-    d.seeing = False
-    if d.status.blind is None:
-        note_blindness(d, [(Reason.SPLIT_MISMATCH, off)])
+    """Since when the split is off."""
+    d.set(split_off_since=(d.status.split_off_since or d.now) if split_is_off(d) else None)
+
+
+def _split_that_stays_off(d: Draft) -> list[tuple[Reason, str]]:
+    """When the split is off for longer than ``blindTimeout`` it counts as blind, whatever the numbers."""
+    since, off = d.status.split_off_since, split_is_off(d)
+    lasts = since is not None and d.since(since) >= d.seconds(d.input.spec.evaluation.blind_timeout)
+    return [(Reason.SPLIT_MISMATCH, off)] if off and lasts else []
 
 
 def requests_seen(measurement: Measurement | None, since: datetime | None) -> float | None:

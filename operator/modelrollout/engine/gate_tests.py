@@ -9,7 +9,7 @@ from typing import Any
 from modelrollout.api.gate import Gate, OnBreach
 from modelrollout.api.grammar import parse_duration, parse_risk
 from modelrollout.api.memo import once
-from modelrollout.api.rollout import ModelRolloutSpec
+from modelrollout.api.rollout import Evaluation, ModelRolloutSpec
 from modelrollout.gates.base import GateTest
 from modelrollout.gates.buckets import Reference
 from modelrollout.gates.drift import DriftTest
@@ -84,8 +84,12 @@ def is_relative(gate: Gate) -> bool:
 
 
 @once
-def definition_hash(gate: Gate) -> str:
-    """Changes when the gate's metric, limit or identity does: then what was earned so far means something else."""
+def definition_hash(gate: Gate, evaluation: Evaluation) -> str:
+    """Changes when the gate's metric, limit or identity does, or the source that it is read from: then what was earned
+    so far means something else."""
     policy = {"name", "required", "on_breach", "advance_on", "max_hold", "on_undecided", "must_see"}
     said = gate.model_dump_json(by_alias=True, exclude=policy, exclude_defaults=True)
+    if gate.report is None:
+        said += evaluation.source or ""
+        said += "" if evaluation.prometheus is None else evaluation.prometheus.url
     return hashlib.sha256(said.encode()).hexdigest()[:12]

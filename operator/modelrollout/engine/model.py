@@ -147,6 +147,8 @@ class ProblemKind(StrEnum):
     """Why a gate could not be measured."""
 
     SOURCE_DOWN = "SourceDown"
+    SOURCE_REFUSED = "SourceRefused"
+    """The rollout names a source that there is not, or not for it."""
     METRIC_UNKNOWN = "MetricUnknown"
     """Nobody has ever exported a metric, or a label, of that name: a slip of the pen rather than a lack of requests."""
     METRIC_MISSING = "MetricMissing"
@@ -167,9 +169,15 @@ class Problem:
         """The reason under which people are told."""
         return _REASONS[self.kind]
 
+    @property
+    def hides_everything(self) -> bool:
+        """Whether nothing was read at all, so that what happened meanwhile is read later."""
+        return self.kind in (ProblemKind.SOURCE_DOWN, ProblemKind.SOURCE_REFUSED)
+
 
 _REASONS: Final = {
     ProblemKind.SOURCE_DOWN: Reason.METRICS_UNAVAILABLE,
+    ProblemKind.SOURCE_REFUSED: Reason.GATE_MISCONFIGURED,
     ProblemKind.CANDIDATE_MISSING: Reason.CANDIDATE_NOT_MEASURED,
     ProblemKind.BASELINE_MISSING: Reason.GATE_MISCONFIGURED,
     ProblemKind.METRIC_UNKNOWN: Reason.GATE_MISCONFIGURED,

@@ -135,7 +135,7 @@ def _gate(d: Draft, gate: Gate, seen: GateMeasurement) -> _Found:
         return name, CheckState.UNKNOWN, f"{text} (required: false, so it holds nothing up)"
     if problem.kind in (ProblemKind.METRIC_UNKNOWN, ProblemKind.MISCONFIGURED):
         return name, _failed_or_young(d), text
-    if problem.kind is ProblemKind.SOURCE_DOWN or is_relative(gate):
+    if problem.hides_everything or is_relative(gate):
         return name, CheckState.WAITING, text
     return name, CheckState.UNKNOWN, f"{text} (its limit needs no baseline: judged from the first traffic on)"
 

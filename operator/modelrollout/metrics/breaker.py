@@ -71,7 +71,7 @@ class Breaker:
         return replace(self, probes=self.probes + 1, why=why) if self.state is State.OPEN else self
 
     def tried_again(self) -> Breaker:
-        """Real questions may go out again: a probe was answered, or nobody asked for so long that none was sent."""
+        """After a probe was answered: real questions may go out again."""
         return replace(self, state=State.TRIAL) if self.state is State.OPEN else self
 
     def pause(self, fraction: float) -> float:

@@ -90,6 +90,7 @@ class Client:
         self._wire = wire
         self._turn = asyncio.Semaphore(wire.limits.at_once)
         self._long_turn = asyncio.Semaphore(_LONG_AT_ONCE)
+        self._names_turn = asyncio.Lock()
         self._breaker = Breaker()
         self._prober: asyncio.Task[None] | None = None
         self._asked_at = 0.0
@@ -188,7 +189,7 @@ class Client:
 
     def _whole(self, answer: dict[str, Any], clock: datetime | None) -> Answer:
         if answer["status"] == "error":
-            kind = str(answer.get("errorType", "error"))
+            kind = self._said(answer.get("errorType", "error"))
             text = f"{kind}: {self._said(answer.get('error', ''))}"
             if kind == "bad_data":
                 raise RefusedQueryError(f"Prometheus refuses the query: {text}")
@@ -199,7 +200,7 @@ class Client:
         partial = [self._said(text) for text in warnings if not str(text).startswith("PromQL ")]
         if partial:
             raise SourceDownError(f"Prometheus at {self.url} gave a partial answer: {partial[0]}")
-        kind, notes = str(data.get("resultType", "vector")), tuple(str(text) for text in warnings)
+        kind, notes = self._said(data.get("resultType", "vector")), tuple(str(text) for text in warnings)
         return Answer(kind, data.get("result") or [], clock, notes)
 
     def _said(self, text: object) -> str:
@@ -209,6 +210,7 @@ class Client:
     def _refuse_while_down(self) -> None:
         if self._breaker.state is State.OPEN:
             self._probe_while_down()
+            meters.PROMETHEUS_REQUESTS.labels(self._source, "down").inc()  # or an outage would look like silence
             raise SourceDownError(f"Prometheus at {self.url} {self._breaker.says}")
 
     def _probe_while_down(self) -> None:
@@ -248,7 +250,6 @@ class Client:
         ------
         SourceDownError
         """
-        self._refuse_while_down()
         timeout, loop = self._wire.timeout, asyncio.get_running_loop()
 
         def ask(path: str) -> Reply:
@@ -257,7 +258,8 @@ class Client:
                 raise NoAnswerError(f"answered HTTP {reply.status}")
             return reply
 
-        async with self._long_turn:
+        async with self._names_turn:  # each takes a thread of those that all share
+            self._refuse_while_down()
             try:
                 return await asyncio.to_thread(_list_names, self.url, ask)
             except Exception as error:  # the library raises what its transport raises

@@ -19,7 +19,7 @@ __all__ = ["NOT_ALLOWED", "readings", "substituted"]
 
 NOT_ALLOWED: Final = (
     "raw PromQL can read every namespace's series, so it is off here; whoever runs the operator can allow it with "
-    "MODELROLLOUT_ALLOW_PROMQL=true. ratio, latency and drift need no PromQL"
+    "MODELROLLOUT_ALLOW_PROMQL=true, or for one source with allowPromql: true. ratio, latency and drift need no PromQL"
 )
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _POINTS: Final = 1_000

@@ -24,6 +24,7 @@ __all__ = ["Limits", "NoAnswerError", "Reply", "TooLargeError", "Wire"]
 
 _CONNECT_SECONDS: Final = 3.0
 _GZIP: Final = 31
+_LONGEST_WORDS: Final = 300
 _GLANCE: Final = 4_096
 """Bytes after which it can be told whether an answer is worth the rest of it."""
 _MIB: Final = 1024**2
@@ -109,7 +110,9 @@ class Wire:
                 if reply.status == _UNAUTHORIZED and self.credential.renewed(authorization):
                     reply = await self._once(method, path, said, await self.credential.authorization())
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoAnswerError(f"does not answer: {self.credential.scrubbed(words(error))}") from error
+            raise NoAnswerError(
+                f"does not answer: {self.credential.scrubbed(words(error))[:_LONGEST_WORDS]}"
+            ) from error
         except zlib.error as error:
             raise NoAnswerError("does not answer: what it sends cannot be unpacked") from error
         except AccessError as error:
@@ -161,7 +164,7 @@ async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
     """
     packing = response.headers.get("Content-Encoding", "identity").lower()
     if packing not in ("identity", "gzip", ""):
-        raise ValueError(f"it packs its answers as {packing[:20]}, which was not asked for")
+        raise ValueError("it packs its answers in a way that was not asked for")
     unpacker = zlib.decompressobj(_GZIP) if packing == "gzip" else None
     raw = bytearray()
     async for chunk in response.content.iter_any():

@@ -7,28 +7,20 @@ The file holds no secret: addresses and tokens stand in files of their own (a mo
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
 
+from modelrollout import settings_file
 from modelrollout.api.notifications import SUBJECTS
+from modelrollout.settings_file import ConfigError, FileModel
 
 __all__ = ["AddressConfig", "Config", "ConfigError", "GitHubConfig", "JiraConfig", "ReceiverConfig", "load"]
 
 _Label = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[^\s,]+$")]
 
 
-class ConfigError(Exception):
-    """The file cannot be used; the text names the field and the remedy."""
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
-
-
-class AddressConfig(_Model):
+class AddressConfig(FileModel):
     """Where messages are sent."""
 
     url: str | None = Field(default=None, pattern=r"^https?://", max_length=2048)
@@ -42,7 +34,7 @@ class AddressConfig(_Model):
         return self
 
 
-class GitHubConfig(_Model):
+class GitHubConfig(FileModel):
     """A repository whose issues are tickets."""
 
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", max_length=140)
@@ -51,7 +43,7 @@ class GitHubConfig(_Model):
     labels: tuple[_Label, ...] = Field(default=(), max_length=10)
 
 
-class JiraConfig(_Model):
+class JiraConfig(FileModel):
     """A project whose issues are tickets."""
 
     url: str = Field(pattern=r"^https?://", max_length=2048)
@@ -63,7 +55,7 @@ class JiraConfig(_Model):
     labels: tuple[_Label, ...] = Field(default=(), max_length=10)
 
 
-class ReceiverConfig(_Model):
+class ReceiverConfig(FileModel):
     """Somebody who is told."""
 
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
@@ -107,7 +99,7 @@ class ReceiverConfig(_Model):
         return self._given()[0][1]
 
 
-class Config(_Model):
+class Config(FileModel):
     """The whole file."""
 
     receivers: tuple[ReceiverConfig, ...] = Field(default=(), max_length=64)
@@ -129,24 +121,4 @@ def load(path: Path) -> Config:
     ConfigError
         If it cannot be read, or says what is not understood.
     """
-    try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Config.model_validate(raw if raw is not None else {})
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no text in UTF-8") from error
-    except yaml.YAMLError as error:  # in its own words it would quote the line
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
-        raise ConfigError(f"{path} is not YAML{where}") from error
-    except ValidationError as error:
-        # The input is never quoted: somebody may have written a secret where none belongs.
-        raise ConfigError(f"{path}: " + "; ".join(_said(one) for one in error.errors(include_input=False))) from error
-
-
-def _said(error: Any) -> str:
-    where = ""
-    for part in error["loc"]:
-        where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
-    return f"{where or 'the file'}: {str(error['msg']).removeprefix('Value error, ')}"
+    return settings_file.load(path, Config)

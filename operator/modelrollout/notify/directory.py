@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +10,8 @@ from typing import Final
 from modelrollout.api.notifications import Notification
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import Notice
-from modelrollout.kube.client import SECRETS, Kube, KubeError, NotFound
+from modelrollout.kube.client import Kube
+from modelrollout.kube.secrets import SecretError, read_secret
 from modelrollout.notify.addresses import checked
 from modelrollout.notify.base import DeliveryError, Message, Read, Receiver
 from modelrollout.notify.config import Config, ReceiverConfig
@@ -100,28 +99,11 @@ class Directory:
 
         async def read() -> str:
             try:
-                found = await self._kube.get(SECRETS.path(namespace, name))
-                return base64.b64decode((found.get("data") or {})[key], validate=True).decode().strip()
-            except NotFound as error:
-                raise DeliveryError(f"there is no Secret {name} in namespace {namespace}", settings=True) from error
-            except (KeyError, binascii.Error, UnicodeDecodeError) as error:
-                raise DeliveryError(f"Secret {name} has no text under the key {key}", settings=True) from error
-            except KubeError as error:
-                if error.status == 403:
-                    raise DeliveryError(_allow(namespace, name), settings=True) from error
-                raise DeliveryError(f"Secret {name} cannot be read: {error}") from error
+                return await read_secret(self._kube, namespace, name, key)
+            except SecretError as error:
+                raise DeliveryError(str(error), settings=error.settings) from error
 
         return read
-
-
-def _allow(namespace: str, secret: str) -> str:
-    """What to type, because the operator itself may read no Secret at all."""
-    role = f"kubectl create role modelrollout-{secret} -n {namespace} --verb=get --resource=secrets"
-    who = "--serviceaccount=modelrollout-system:modelrollout"
-    return (
-        f"the operator may not read Secret {secret}; allow that one: {role} --resource-name={secret} && "
-        f"kubectl create rolebinding modelrollout-{secret} -n {namespace} --role=modelrollout-{secret} {who}"
-    )
 
 
 def _covers(config: ReceiverConfig, namespace: str) -> bool:

@@ -8,11 +8,12 @@ import kopf
 
 from modelrollout.controller.edge import configure, register
 from modelrollout.controller.settings import Settings
+from modelrollout.metrics.source_config import single
 
 
 def test_only_event_handlers_are_registered() -> None:
     registry = kopf.OperatorRegistry()
-    register(registry, Settings("http://prometheus"), asyncio.Event())
+    register(registry, Settings(single("http://prometheus", allow_promql=False)), asyncio.Event())
     assert len(registry._watching.get_all_handlers()) == 2
     for other in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert not other.get_all_handlers(), "such handlers write annotations or finalizers, or run on their own"

@@ -7,6 +7,7 @@ from typing import Any
 
 from modelrollout.controller.app import Application
 from modelrollout.controller.settings import Settings
+from modelrollout.metrics.source_config import single
 from tests.support.memory_kube import MemoryKube
 from tests.support.world import spec
 
@@ -17,7 +18,7 @@ def _body(number: int, status: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_rule_14_after_a_start_candidates_with_traffic_are_looked_at_first() -> None:
-    app = Application(Settings(prometheus_url="http://127.0.0.1:1"), MemoryKube(), asyncio.Event())
+    app = Application(Settings(single("http://127.0.0.1:1", allow_promql=False)), MemoryKube(), asyncio.Event())
     looked: list[str] = []
 
     async def look(key: tuple[str, str]) -> None:

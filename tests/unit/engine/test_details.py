@@ -400,11 +400,12 @@ def test_detail_20_status_echoes_a_limit_in_numbers() -> None:
 def test_detail_21_another_identity_is_another_gate(by: IdentityBy) -> None:
     """How series are told apart is tested in tests/unit/metrics."""
     from modelrollout.api.gate import Gate
+    from modelrollout.api.rollout import Evaluation
     from modelrollout.engine.evidence import definition_hash
 
     gate = Gate.model_validate(ERRORS)
     other = gate.model_copy(update={"identity": MetricIdentity(by=by, label="x")})
-    assert definition_hash(gate) != definition_hash(other)
+    assert definition_hash(gate, Evaluation()) != definition_hash(other, Evaluation())
 
 
 def test_detail_21_a_candidate_without_series_is_named_as_such() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import Gate
+from modelrollout.api.rollout import Evaluation
 from modelrollout.engine.evidence import definition_hash, measurement_plan, warm_from
 from modelrollout.engine.model import RouteState, SetWeights
-from tests.support.world import CTR, ERRORS, LATENCY, Behaviour, World, spec
+from tests.support.world import CTR, ERRORS, LATENCY, REPORT, Behaviour, World, spec
 from tests.unit.engine.test_rules import serving, stepping
 
 _ABSOLUTE = ERRORS | {"atMost": "5%"}
@@ -335,9 +336,17 @@ def test_counts_of_an_old_definition_are_not_taken_for_the_new_one() -> None:
 def test_a_default_that_is_written_out_or_added_is_the_same_definition() -> None:
     gate = Gate.model_validate(ERRORS)
     written = Gate.model_validate(gate.model_dump(by_alias=True, exclude_none=True))
-    assert definition_hash(gate) == definition_hash(written)
-    assert definition_hash(gate) != definition_hash(gate.model_copy(update={"min_samples": 7}))
-    assert definition_hash(gate) == definition_hash(gate.model_copy(update={"name": "other"}))
+    usual = definition_hash(gate, Evaluation())
+    assert usual == definition_hash(written, Evaluation(interval="5s"))
+    assert usual != definition_hash(gate.model_copy(update={"min_samples": 7}), Evaluation())
+    assert usual == definition_hash(gate.model_copy(update={"name": "other"}), Evaluation())
+
+
+def test_detail_18_another_source_of_metrics_is_another_definition_of_what_is_measured() -> None:
+    own = Evaluation.model_validate({"prometheus": {"url": "https://prometheus.recs"}})
+    places = (Evaluation(), Evaluation(source="platform"), own)
+    assert len({definition_hash(Gate.model_validate(ERRORS), one) for one in places}) == 3
+    assert len({definition_hash(Gate.model_validate(REPORT), one) for one in places}) == 1, "a report is not read there"
 
 
 def test_a_rollout_without_gates_goes_on_time_and_pods_alone() -> None:

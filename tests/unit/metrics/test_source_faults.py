@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 from modelrollout.metrics import client as client_module
 from modelrollout.metrics.client import Client, SourceDownError
 from modelrollout.metrics.wire import Limits, Wire
+from modelrollout.telemetry import meters
 from tests.support.faults import Fault, FaultyProxy
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -95,14 +96,20 @@ async def test_an_answer_that_is_too_large_can_be_asked_for_in_parts(proxy: Faul
     assert client.down_since is None, "it is the question that is too large, for others it answers"
 
 
+def _counted_down() -> float:
+    found = meters.PROMETHEUS_REQUESTS.labels("default", "down")
+    return float(found._value.get())
+
+
 async def test_a_dead_source_is_asked_no_more_and_seen_soon_when_it_is_back(proxy: FaultyProxy, client: Client) -> None:
     proxy.fail(Fault.ERROR)
     for _ in range(3):
         await _failure(client)
-    asked = proxy.seen["error"]
+    asked, counted = proxy.seen["error"], _counted_down()
     said = {str(await _failure(client)) for _ in range(50)}
     assert all("down since" in one and "HTTP 500" in one for one in said)
     assert proxy.seen["error"] - asked <= 1, "a probe at most"
+    assert _counted_down() - counted == 50, "an outage is no silence in the operator's own metrics"
     proxy.heal()
     await _back(client)
     assert client.down_since is None
