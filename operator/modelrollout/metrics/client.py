@@ -141,7 +141,7 @@ class Client:
         return await self._query("query_range", form, turn, _LONG_TIMES * self._wire.timeout)
 
     async def _query(self, what: str, form: dict[str, str], turn: asyncio.Semaphore, timeout: float) -> Answer:
-        form["timeout"] = f"{_SERVERS_SHARE * timeout:g}s"
+        form["timeout"] = f"{round(_SERVERS_SHARE * timeout * 1000)}ms"  # PromQL durations have no fractions
         self._asked_at = asyncio.get_running_loop().time()
         self._refuse_while_down()
         async with turn:

@@ -191,6 +191,23 @@ async def test_names_are_listed_through_the_same_connection(proxy: FaultyProxy, 
     assert await client.about("metadata", {}) is None
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(5.0, "4000ms"), (3.0, "2400ms"), (1.0, "800ms")])
+async def test_the_source_is_told_a_time_that_promql_understands(seconds: float, said: str) -> None:
+    heard: list[str] = []
+
+    async def note(request: web.Request) -> web.Response:
+        heard.append(str((await request.post())["timeout"]))
+        return await _answer(request)
+
+    application = web.Application()
+    application.router.add_post("/{path:.*}", note)
+    async with TestServer(application) as server:
+        client = Client.at(str(server.make_url("")), seconds)
+        await client.instant("up", NOW)
+        await client.close()
+    assert heard == [said]
+
+
 async def test_a_path_before_the_api_is_kept(proxy: FaultyProxy) -> None:
     paths: list[str] = []
 
