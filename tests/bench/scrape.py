@@ -23,7 +23,7 @@ class _Idle:
     """Nothing else goes on."""
 
     def queue(self) -> QueueState:
-        return QueueState((0, 0), (0.0, 0.0), 0, 0.0, 0.0)
+        return QueueState((0, 0), (0.0, 0.0), 0, 0.0, 0.0, 0.0)
 
     def frozen(self, _: str) -> bool:
         return False

@@ -26,7 +26,7 @@ class Doors:
         self._settings = settings
         self._inside = Inside(freezes)
         self._telemetry = Telemetry(store, copies, self._inside, most_rollouts=settings.metrics_rollouts)
-        self._health = Health(copies, self._inside, self._telemetry.with_traffic)
+        self._health = Health(copies, self._inside)
 
     def open(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What runs as long as the process."""

@@ -1,15 +1,15 @@
 """Liveness: whether this process would be better off started anew. Readiness: whether it knows the cluster.
 
 A loop that is blocked does not answer at all, and the probe's timeout says so. A loop that runs while nothing is
-worked on is found here. What a restart cannot mend is no reason for one: an API server or a Prometheus that is away
-(looks end, with an error), and more work than there is time for (looks end, one after the other).
+worked on is found here. Only what the operator itself has planned can be overdue: a rollout that waits for an event,
+or for people, has no next look. What a restart cannot mend is no reason for one: an API server or a Prometheus that is
+away (looks end, with an error), and more work than there is time for (looks end, one after the other).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -26,7 +26,9 @@ _LONGEST_LOOK_SECONDS: Final = 600.0
 _LONGEST_READING_SECONDS: Final = 1800.0
 _SILENT_SECONDS: Final = 900.0
 """A watch ends after five minutes, or after ninety seconds of silence; then it is begun anew."""
-_FORGOTTEN_SECONDS: Final = 300.0
+_LATE_SECONDS: Final = 60.0
+"""What is due goes into a lane at once, however many wait there."""
+_FORGOTTEN_SECONDS: Final = 600.0
 
 
 class Watched(Protocol):
@@ -38,8 +40,8 @@ class Watched(Protocol):
     def longest_measurement(self) -> float:
         """For how many seconds the slowest reading under way lasts."""
 
-    def planned(self, key: Key) -> bool:
-        """Whether somebody looks at a rollout, or will."""
+    def forgotten(self) -> dict[Key, float]:
+        """Rollouts whose metrics were read, and that nobody is going to look at; when that was begun (seconds ago)."""
 
 
 class Health:
@@ -49,11 +51,9 @@ class Health:
         self,
         reflectors: Sequence[Reflector],
         watched: Watched,
-        with_traffic: Callable[[], Mapping[Key, float]],
     ) -> None:
         self._reflectors = reflectors
         self._watched = watched
-        self._with_traffic = with_traffic
         self._pulses: dict[str, tuple[float, float]] = {}
 
     def expect(self, name: str, within: float) -> Callable[[], None]:
@@ -87,13 +87,11 @@ class Health:
         for name, (at, within) in self._pulses.items():
             if now - at > within:
                 yield f"{name} gave no sign of life for {now - at:.0f} s"
-        yield from self._forgotten()
-
-    def _forgotten(self) -> Iterator[str]:
-        """A candidate that has traffic, and that nobody is going to look at."""
-        for key, at in self._with_traffic().items():
-            if time.time() - at > _FORGOTTEN_SECONDS and not self._watched.planned(key):
-                yield f"{key[0]}/{key[1]} has traffic on a candidate, and no look is planned"
+        if state.late > _LATE_SECONDS:
+            yield f"a planned look is overdue by {state.late:.0f} s"
+        for key, seconds in self._watched.forgotten().items():
+            if seconds > _FORGOTTEN_SECONDS:
+                yield f"the metrics of {key[0]}/{key[1]} were read {seconds:.0f} s ago, and no look is planned"
 
 
 def _answer(complaints: list[str]) -> web.Response:

@@ -14,7 +14,7 @@ from modelrollout.notify.outbox import Outbox
 
 __all__ = ["Inside", "Work"]
 
-_IDLE = QueueState((0, 0), (0.0, 0.0), 0, 0.0, 0.0)
+_IDLE = QueueState((0, 0), (0.0, 0.0), 0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,12 @@ class Inside:
         """How the queue is."""
         return self.work.queue.state if self.work else _IDLE
 
-    def planned(self, key: Key) -> bool:
-        """Whether somebody looks at a rollout now, or will: a look, or the reading that the next one waits for."""
-        return self.work is None or self.work.queue.knows(key) or self.work.reconciler.measuring(key)
+    def forgotten(self) -> dict[Key, float]:
+        """Rollouts whose metrics were read, and that nobody is going to look at; when that was begun (seconds ago)."""
+        if self.work is None:
+            return {}
+        read = self.work.reconciler.readings_to_take()
+        return {key: seconds for key, seconds in read.items() if not self.work.queue.knows(key)}
 
     def frozen(self, namespace: str) -> bool:
         """Whether the line is stopped there now."""

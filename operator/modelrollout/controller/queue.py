@@ -46,6 +46,8 @@ class QueueState:
     longest_run: float
     stuck_for: float
     """Since when something waits and nothing that was begun has ended. A queue that is only long is not stuck."""
+    late: float
+    """How long ago the next planned look should have been put into a lane, whoever is busy."""
 
 
 class WorkQueue:
@@ -107,6 +109,7 @@ class WorkQueue:
             running=len(self._running),
             longest_run=max((now - at for at in self._running.values()), default=0.0),
             stuck_for=min(now - self._ended_at, max(urgent, ordinary)),
+            late=max(0.0, now - min(self._due.values(), default=now)),
         )
 
     def knows(self, key: Key) -> bool:

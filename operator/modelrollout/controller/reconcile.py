@@ -425,15 +425,17 @@ class Reconciler:
         """Since when the first actions of a decision, lower weights, cannot be written."""
         return self._unwritable.get(key)
 
-    def measuring(self, key: Key) -> bool:
-        """Whether the metrics of a rollout are being read, or were and its next look takes them in."""
-        return key in self._looks
+    def readings_to_take(self) -> dict[Key, float]:
+        """Readings of metrics that have come in and wait for the next look: how many seconds ago they were begun."""
+        return {key: self._read_for(key) for key, look in self._looks.items() if look.task.done()}
 
     def longest_measurement(self) -> float:
         """For how many seconds the slowest reading under way lasts."""
-        now = datetime.now(UTC)
-        begun = (self._last_look.get(key) for key, look in self._looks.items() if not look.task.done())
-        return max(((now - at).total_seconds() for at in begun if at is not None), default=0.0)
+        return max((self._read_for(key) for key, look in self._looks.items() if not look.task.done()), default=0.0)
+
+    def _read_for(self, key: Key) -> float:
+        begun = self._last_look.get(key)
+        return 0.0 if begun is None else (datetime.now(UTC) - begun).total_seconds()
 
     def _forget(self, key: Key) -> None:
         self._looks.pop(key, None)

@@ -17,12 +17,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Final, Protocol
 
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from modelrollout import __version__
 from modelrollout.api.enums import Phase
 from modelrollout.api.grammar import parse_duration
 from modelrollout.api.objects import Rollout
@@ -30,6 +30,7 @@ from modelrollout.api.status import GateStatus, ModelRolloutStatus
 from modelrollout.controller.logs import flush_repeated, set_standing
 from modelrollout.controller.queue import LANES, QueueState
 from modelrollout.controller.store import Key, Store
+from modelrollout.engine.looking import MEASURED_PHASES
 from modelrollout.kube.reflector import Reflector
 from modelrollout.screen.units import limit_at
 from modelrollout.telemetry import meters
@@ -121,11 +122,6 @@ class Telemetry:
         self._leading, self._epoch = leading, self._epoch if epoch is None else epoch
         set_standing(leader=leading, epoch=self._epoch)
 
-    def with_traffic(self) -> dict[Key, float]:
-        """When each rollout whose candidate has traffic was last looked at to the end (seconds since 1970)."""
-        self._forget_gone()
-        return {key: one.at for key, one in self._seen.items() if one.status.candidate and one.status.weight > 0}
-
     async def text(self) -> bytes:
         """The whole answer to a scrape."""
         async with self._once:
@@ -154,8 +150,7 @@ class Telemetry:
         self._seen = {key: one for key, one in self._seen.items() if key in there}
 
     def _operator(self, page: _Page) -> None:
-        version = metadata.version("modelrollout")
-        page.add("modelrollout_build_info", _labels(version=version, python=platform.python_version()), 1)
+        page.add("modelrollout_build_info", _labels(version=__version__, python=platform.python_version()), 1)
         page.add("modelrollout_leader", "", self._leading)
         page.add("modelrollout_lease_epoch", "", self._epoch)
         page.add("modelrollout_notifications_waiting", "", self._world.messages_waiting())
@@ -213,9 +208,9 @@ class Telemetry:
         add("blind_since_timestamp_seconds", _seconds(status.blind.since if status.blind else None))
         add("draining_since_timestamp_seconds", _seconds(status.draining_since))
         add("unwritten_since_timestamp_seconds", _seconds(self._world.unwritten_since(key)))
-        for notice in status.notices:
-            if notice.lasts and notice.over_at is None:
-                add("notice", 1, _labels(urgency=notice.urgency, reason=notice.reason))
+        lasting = {(one.urgency, one.reason) for one in status.notices if one.lasts and one.over_at is None}
+        for urgency, reason in sorted(lasting):
+            add("notice", 1, _labels(urgency=urgency, reason=reason))
         if status.candidate is not None:
             _trial(add, seen)
             for gate in status.gates:
@@ -225,7 +220,8 @@ class Telemetry:
 def _trial(add: Callable[[str, float | None], None], seen: _Seen) -> None:
     """Where the candidate is on its way."""
     status, step = seen.status, seen.status.step
-    add("interval_seconds", parse_duration(seen.rollout.spec.evaluation.interval).total_seconds())
+    if seen.rollout.spec.gates and status.phase in MEASURED_PHASES:
+        add("interval_seconds", parse_duration(seen.rollout.spec.evaluation.interval).total_seconds())
     add("evaluated_timestamp_seconds", _seconds(status.evaluated_at))
     if step is not None:
         add("step", step.number)

@@ -44,7 +44,7 @@ _PAST: Final = timedelta(hours=24)
 _PAST_INTERVALS: Final = 1440
 """A day in minutes: enough to know the noise, and one modest query."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MEASURED_PHASES: Final = (
+MEASURED_PHASES: Final = (
     Phase.STARTING,
     Phase.PROGRESSING,
     Phase.PAUSED,
@@ -72,7 +72,7 @@ def _step(i: Input) -> timedelta:
 def _is_measured(i: Input) -> bool:
     status = i.status
     both = status.candidate is not None and status.stable is not None
-    return bool(i.spec.gates) and both and status.phase in _MEASURED_PHASES
+    return bool(i.spec.gates) and both and status.phase in MEASURED_PHASES
 
 
 def warm_from(i: Input, status: ModelRolloutStatus) -> datetime | None:

@@ -53,7 +53,7 @@ ROLLOUTS: Final = (
     _rollout("frozen", "1 while a RolloutFreeze or the label of the namespace stops the steps."),
     _rollout("step_started_timestamp_seconds", "When the step began. Only during a rollout."),
     _rollout("evaluated_timestamp_seconds", "Up to when the metrics were read. Only during a rollout."),
-    _rollout("interval_seconds", "How often its metrics are read. Only during a rollout."),
+    _rollout("interval_seconds", "How often it is looked at, while its metrics are read; absent while they are not."),
     _rollout("last_look_timestamp_seconds", "When the operator last looked at it to the end."),
     _rollout("blind_since_timestamp_seconds", "Since when required metrics are missing; absent while they are there."),
     _rollout(

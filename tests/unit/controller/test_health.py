@@ -27,7 +27,7 @@ KEY = ("recs", "ranker")
 class _Operator:
     """A loop in a thread of its own with a queue, its workers and the probes."""
 
-    def __init__(self, work: Callable[[tuple[str, str]], Any], *, traffic: bool = False) -> None:
+    def __init__(self, work: Callable[[tuple[str, str]], Any]) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -37,11 +37,8 @@ class _Operator:
         cast(Any, self.loop).time = lambda: clock() + self.shift
         self.copy = SimpleNamespace(plural="pods", alive_at=0.0, synced=asyncio.Event())
         self.queue = WorkQueue(work, workers=1)
-        self.watched = SimpleNamespace(
-            queue=lambda: self.queue.state, planned=self.queue.knows, longest_measurement=lambda: 0.0
-        )
-        seen = {KEY: 0.0} if traffic else {}
-        self.health = Health(cast(Any, [self.copy]), cast(Any, self.watched), lambda: seen)
+        self.watched = SimpleNamespace(queue=lambda: self.queue.state, forgotten=dict, longest_measurement=lambda: 0.0)
+        self.health = Health(cast(Any, [self.copy]), cast(Any, self.watched))
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -96,8 +93,8 @@ def start() -> Iterator[Callable[..., _Operator]]:
     """An operator whose looks are done by ``work``."""
     started: list[_Operator] = []
 
-    def begin(work: Callable[[tuple[str, str]], Any], **more: bool) -> _Operator:
-        started.append(_Operator(work, **more))
+    def begin(work: Callable[[tuple[str, str]], Any]) -> _Operator:
+        started.append(_Operator(work))
         return started[-1]
 
     yield begin
@@ -171,11 +168,32 @@ def test_an_overload_does_not_fail_it(start: Start) -> None:
     assert states[0].oldest[1] > 1000
 
 
-def test_a_candidate_with_traffic_that_nobody_will_look_at_fails_it(start: Start) -> None:
-    operator = start(_nothing, traffic=True)
-    assert operator.probe() == (503, "recs/ranker has traffic on a candidate, and no look is planned\n")
+def test_a_planned_look_that_does_not_come_fails_it(start: Start) -> None:
+    operator = start(_nothing)
     operator.do(lambda: operator.queue.add_after(KEY, 1000))
-    assert operator.probe()[0] == 200, "it is planned"
+    operator.later(990)
+    assert operator.probe()[0] == 200, "it is not due yet"
+    operator.do(lambda: setattr(operator.queue, "_delays", []))  # whoever should put it into a lane lost it
+    operator.later(80)
+    status, why = operator.probe()
+    assert status == 503
+    assert why.startswith("a planned look is overdue by")
+
+
+def test_a_rollout_that_waits_for_an_event_fails_nothing(start: Start) -> None:
+    """Paused by a person, and without gates: nobody looks at it for days, and that is right."""
+    operator = start(_nothing)
+    operator.do(lambda: operator.queue.add(KEY))
+    operator.later(100_000)
+    assert operator.probe() == (200, "ok\n")
+
+
+def test_metrics_that_were_read_for_nobody_fail_it(start: Start) -> None:
+    operator = start(_nothing)
+    operator.watched.forgotten = lambda: {KEY: 100.0}
+    assert operator.probe()[0] == 200
+    operator.watched.forgotten = lambda: {KEY: 1000.0}
+    assert operator.probe() == (503, "the metrics of recs/ranker were read 1000 s ago, and no look is planned\n")
 
 
 def test_a_dead_watch_a_dead_task_and_a_hanging_reading_fail_it(start: Start) -> None:

@@ -184,13 +184,13 @@ def test_a_stuck_worker_is_noticed() -> None:
                 await asyncio.sleep(1000)
 
         queue = WorkQueue(work, workers=1)
-        assert queue.state == QueueState((0, 0), (0.0, 0.0), 0, 0.0, 0.0)
+        assert queue.state == QueueState((0, 0), (0.0, 0.0), 0, 0.0, 0.0, 0.0)
         queue.add(A)
         task = asyncio.create_task(queue.run())
         await asyncio.sleep(100)
         queue.add(B)
         await asyncio.sleep(200)
-        assert queue.state == QueueState((0, 1), (0.0, 200.0), 1, longest_run=300.0, stuck_for=200.0)
+        assert queue.state == QueueState((0, 1), (0.0, 200.0), 1, longest_run=300.0, stuck_for=200.0, late=0.0)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

@@ -36,7 +36,7 @@ class _World:
     frozen_in: frozenset[str] = frozenset()
 
     def queue(self) -> QueueState:
-        return QueueState((1, 7), (0.5, 9.0), 3, 4.0, 0.25)
+        return QueueState((1, 7), (0.5, 9.0), 3, 4.0, 0.25, 0.0)
 
     def frozen(self, namespace: str) -> bool:
         return namespace in self.frozen_in
@@ -123,6 +123,8 @@ def test_what_is_so_at_the_moment_is_shown_and_gone_when_it_is_over() -> None:
     assert operator.of("modelrollout_rollout_frozen") == [1.0]
     assert operator.of("modelrollout_rollout_notice") == [1.0]
     assert operator.of("modelrollout_rollout_notice", urgency="page", reason="SharedDegradation") == [1.0]
+    operator.look(notices=[page, page.model_copy(update={"id": "3", "revision": "other"})])
+    assert operator.text().count("modelrollout_rollout_notice{") == 1, "two samples of one series are refused"
     over = page.model_copy(update={"over_at": NOW + timedelta(minutes=1)})
     operator.look(notices=[over])
     operator.world.unwritten = None
@@ -131,6 +133,17 @@ def test_what_is_so_at_the_moment_is_shown_and_gone_when_it_is_over() -> None:
         name for name in names if name.startswith(("modelrollout_rollout_notice", "modelrollout_rollout_blind"))
     }
     assert "modelrollout_rollout_unwritten_since_timestamp_seconds" not in names
+
+
+def test_only_who_is_looked_at_regularly_has_an_interval_to_be_late_for() -> None:
+    """The alert on looks that are overdue rests on it."""
+    operator = _Operator()
+    operator.look(phase=Phase.PROGRESSING)
+    assert len(operator.of("modelrollout_rollout_interval_seconds")) == 1
+    operator.look(phase=Phase.ROLLED_BACK)
+    assert not operator.of("modelrollout_rollout_interval_seconds")
+    operator.telemetry.note(replace(ROLLOUT, spec=ROLLOUT.spec.model_copy(update={"gates": []})), ROLLOUT.status)
+    assert not operator.of("modelrollout_rollout_interval_seconds"), "without gates it waits for events alone"
 
 
 def test_a_rollout_that_is_gone_has_no_series() -> None:

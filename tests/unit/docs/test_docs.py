@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from modelrollout import __version__
 from modelrollout.api.enums import Reason, Verdict
 from modelrollout.api.reference import render
 from modelrollout.api.rollout import ModelRolloutSpec
@@ -30,6 +31,13 @@ def test_the_reference_is_up_to_date() -> None:
 def test_the_page_of_metrics_is_up_to_date() -> None:
     """Stale: run `make docs`."""
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == metrics_page(), "run `make docs`"
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    deployment = (ROOT / "manifests" / "base" / "deployment.yaml").read_text(encoding="utf-8")
+    assert project["version"] == __version__
+    assert f"image: modelrollout:{__version__}" in deployment
 
 
 def test_every_dependency_has_a_reason() -> None:
