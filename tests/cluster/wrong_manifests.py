@@ -203,6 +203,30 @@ _TRAFFIC: Final = (
         "spec.adopt.service",
         ("not the name of a Service", "without namespace, port and domain"),
     ),
+    Wrong(
+        "adopt-a-deployment-of-others",
+        {"spec.adopt": {"service": "old", "deployment": "../../kube-system/deployments/coredns"}},
+        "spec.adopt.deployment",
+        ("not the name of an object", "without namespace and kind"),
+    ),
+    Wrong(
+        "attach-to-a-route-of-others",
+        {_API: {"route": {"name": "../../other/httproutes/shop", "rule": "a"}}},
+        "spec.traffic.gatewayAPI.route.name",
+        ("not the name of an object", "write its metadata.name"),
+    ),
+    Wrong(
+        "placeholder-of-others",
+        {_API: {"route": {"name": "shop", "backend": "shop.other"}}, "spec.adopt": {"service": "other/shop"}},
+        "spec.adopt.service",
+        ("not the name of a Service",),
+    ),
+    Wrong(
+        "secret-of-others",
+        {"spec.notifications": [{"name": "a", "slack": {"secretRef": {"name": "../../x/secrets/s", "key": "url"}}}]},
+        "spec.notifications[0].slack.secretRef.name",
+        ("not the name of an object", "write its metadata.name"),
+    ),
     Wrong("adopt-nothing", {"spec.adopt": {"deployment": "old"}}, "spec.adopt.service", ("Required value",)),
     Wrong(
         "hostname-is-url",
@@ -801,6 +825,17 @@ _REST: Final = (
         "spec.gates[0].identity.value",
         ("value is for by: service and by: label", "leave it out"),
     ),
+    *(
+        Wrong(
+            f"identity-of-another-namespace-{number}",
+            _identity(by="service", value=value),
+            "spec.gates[0].identity.value",
+            ("letters beside {namespace}", "like {namespace}_{service}_{port}"),
+        )
+        for number, value in enumerate(
+            ("{namespace}-prod_{service}_80", "*{namespace}_{service}", "x{namespace}.{service}")
+        )
+    ),
     Wrong(
         "identity-no-namespace",
         _identity(by="service", value="{service}"),
@@ -959,7 +994,9 @@ RIGHT: Final[tuple[Right, ...]] = (
     ),
     Right(
         "right-preset-identity",
-        _preset("traefik/errors", identity={"by": "service", "label": "s", "value": "*{namespace}-{service}@{number}"}),
+        _preset(
+            "traefik/errors", identity={"by": "service", "label": "s", "value": "*-svc-{namespace}-{service}@{number}"}
+        ),
     ),
     Right(
         "right-others",

@@ -25,6 +25,7 @@ __all__ = [
     "Looks",
     "Matchers",
     "MetricSelector",
+    "ObjectName",
     "Percent",
     "Risk",
     "RoleName",
@@ -95,6 +96,16 @@ Looks = Annotated[
         max_length=8,
     ),
 ]
+ObjectName = Annotated[
+    str,
+    patterned(
+        "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        "is not the name of an object; write its metadata.name: small letters, digits, dashes and dots, without "
+        "namespace and kind",
+        max_length=253,
+    ),
+]
+"""The name of an object in the rollout's namespace."""
 RoleName = Annotated[
     str,
     patterned(

@@ -66,6 +66,13 @@ IDENTITY_RULES: Final = (
         "the value must contain {namespace}, or Services of the same name in two namespaces would be taken for one",
         field_path=".value",
     ),
+    rule(
+        "!has(self.value) || self.by != 'service' || !self.value.contains('{namespace}') || "
+        "self.value.matches('(^|[._/:@]|[}]-|[*]-svc-)[{]namespace[}]($|[._/:@]|-[{])')",
+        "letters beside {namespace} would make it the name of another namespace; part them by one of . _ / : @, like "
+        "{namespace}_{service}_{port}",
+        field_path=".value",
+    ),
 )
 
 _KNOWN: Final = "".join(f".replace('{{{name}}}', '')" for name in ("namespace", "revision", "service", "pods"))

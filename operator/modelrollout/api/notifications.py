@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 
 from modelrollout.api.enums import Reason, Urgency
+from modelrollout.api.fields import ObjectName
 from modelrollout.api.meta import ApiModel, rule
 
 __all__ = ["KINDS", "SUBJECTS", "Notification", "OwnReceiver", "OwnWebhook", "SecretKey", "Subject"]
@@ -57,7 +58,7 @@ Subject = Annotated[str, Field(max_length=63, json_schema_extra={"enum": list(SU
 class SecretKey(ApiModel):
     """A value in a Secret."""
 
-    name: str = Field(min_length=1, max_length=253)
+    name: ObjectName
     """Name of the Secret, in the rollout's namespace. The operator reads it only if a Role of yours lets it."""
     key: str = Field(min_length=1, max_length=253)
     """Key in the Secret."""

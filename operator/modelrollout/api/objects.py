@@ -18,8 +18,17 @@ __all__ = ["Decided", "Frozen", "Rollout", "parse_time", "read_status"]
 
 @lru_cache(maxsize=65_536)
 def parse_time(text: str) -> datetime:
-    """An RFC 3339 time as the API server writes it, in UTC."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+    """An RFC 3339 time as the API server writes it, in UTC.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or lies before the year 1 or after 9999 in UTC.
+    """
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f'"{text[:40]}" is no time that there is') from error
 
 
 def read_status(body: dict[str, Any]) -> ModelRolloutStatus:

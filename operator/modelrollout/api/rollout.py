@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from modelrollout.api.fields import SHOWN, Duration, Percent, Risk, RoleName, SomeTime, patterned
+from modelrollout.api.fields import SHOWN, Duration, ObjectName, Percent, Risk, RoleName, SomeTime, patterned
 from modelrollout.api.gate import Gate
 from modelrollout.api.meta import ApiModel, rule
 from modelrollout.api.notifications import Notification, SecretKey
@@ -216,11 +216,11 @@ class ParentRef(ApiModel):
 class RouteRef(ApiModel):
     """A rule in an HTTPRoute that you own."""
 
-    name: str = Field(min_length=1, max_length=253)
+    name: ObjectName
     """Name of the HTTPRoute, in the rollout's namespace."""
     rule: str | None = Field(default=None, min_length=1, max_length=253)
     """Name of the rule (`spec.rules[].name`)."""
-    backend: str | None = Field(default=None, min_length=1, max_length=253)
+    backend: ObjectName | None = None
     """Name of the placeholder Service in the rule. The revisions share its weight; with other backends beside it that
     weight must be a multiple of 100. Without `rule` it also finds the rule: the one that alone contains it. With
     `adopt` it is the adopted Service, and may be left out."""
@@ -280,7 +280,7 @@ class Adopt(ApiModel):
     """Name of the Service, in the rollout's namespace."""
     port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the Service. Needed only when it has several."""
-    deployment: str | None = Field(default=None, min_length=1, max_length=253)
+    deployment: ObjectName | None = None
     """Name of the Deployment behind it. After a promotion and `rollback.warmFor` it is scaled to zero, and up again by
     an undo; nothing else of it is ever touched. Without it nothing is ever scaled."""
 

@@ -50,7 +50,9 @@ Time = Annotated[datetime, PlainSerializer(_rfc3339, when_used="json")]
 ConditionTime = Annotated[datetime, PlainSerializer(_rfc3339_seconds, when_used="json")]
 """UTC, written with seconds, as metav1.Time is."""
 Message = Annotated[str, Field(max_length=1024)]
-Hash = Annotated[str, Field(max_length=64)]
+Hash = Annotated[str, Field(max_length=64, pattern="^([0-9a-f]+|external)?$")]
+"""A revision: hexadecimal digits, or `external`. Objects are named after it, so a status with anything else is not
+read."""
 
 
 class RevisionRef(ApiModel):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Final
 
-__all__ = ["HASH_VERSION", "child_name", "revision_hash"]
+__all__ = ["HASH_VERSION", "child_name", "is_hash", "revision_hash"]
 
 HASH_VERSION: Final = 1
 _LENGTH: Final = 10
+_HASH: Final = re.compile(f"[0-9a-f]{{{_LENGTH}}}")
 
 
 def revision_hash(spec: dict[str, Any]) -> str:
@@ -27,6 +29,12 @@ def revision_hash(spec: dict[str, Any]) -> str:
     parts = {"model": model, "template": spec["workload"]["template"]}
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:_LENGTH]
+
+
+def is_hash(text: str) -> bool:
+    """Whether a text reads like a revision. Labels and names can be written by others: what does not read like one is
+    none of ours, and nothing is done to it."""
+    return _HASH.fullmatch(text) is not None
 
 
 def child_name(rollout: str, revision: str) -> str:

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ __all__ = [
     "Resource",
 ]
 
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+"""Names of every kind that is asked for here (RFC 1123 subdomains), so never ``..``, a slash or a question mark."""
 _TIMEOUT_SECONDS: Final = 15.0
 _LOWERING_TIMEOUT_SECONDS: Final = 5.0
 """So that a connection which died silently costs a rollback no more than this."""
@@ -110,7 +113,17 @@ class Resource:
     plural: str
 
     def path(self, namespace: str | None = None, name: str | None = None, sub: str | None = None) -> str:
-        """Path of the collection, an object or a subresource."""
+        """Path of the collection, an object or a subresource.
+
+        Raises
+        ------
+        Invalid
+            If a name is none. Some come from manifests, and one like ``../../other/deployments/x`` would lead out of
+            the namespace: dots are resolved before a request is sent.
+        """
+        for part in (namespace, name):
+            if part is not None and not _NAME.fullmatch(part):
+                raise Invalid(422, f'"{part[:100]}" is not the name of an object: write small letters, digits, - and .')
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         inside = f"/namespaces/{namespace}" if namespace else ""
         return root + inside + "".join(f"/{part}" for part in (self.plural, name, sub) if part)

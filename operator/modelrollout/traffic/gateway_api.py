@@ -28,7 +28,7 @@ from modelrollout.api.meta import (
 from modelrollout.api.objects import Rollout
 from modelrollout.api.rollout import DeletionPolicy, RouteRef
 from modelrollout.engine.model import Marker, RouteState, RouteView, SetWeights
-from modelrollout.engine.revision import child_name
+from modelrollout.engine.revision import child_name, is_hash
 from modelrollout.kube.client import ENDPOINT_SLICES, HTTP_ROUTES, SERVICES, ConflictError, Kube, KubeError, NotFound
 from modelrollout.kube.limits import Lane
 from modelrollout.kube.reflector import Reflector
@@ -39,6 +39,8 @@ __all__ = ["GatewayApiTraffic", "Place", "UnusableError", "build_route", "find_p
 Body = dict[str, Any]
 
 _ATTEMPTS: Final = 5
+_LARGEST_WEIGHT: Final = 1_000_000
+"""Source: Gateway API v1, BackendRef.weight."""
 _SERVICE_KINDS: Final = ("", "Service")
 
 
@@ -74,8 +76,7 @@ def _revision_of(backend: Body, rollout: str, adopted: str) -> str:
     if backend["name"] == adopted and "namespace" not in backend:
         return EXTERNAL
     prefix, _, revision = backend["name"].rpartition("-")
-    is_hash = len(revision) == 10 and all(digit in "0123456789abcdef" for digit in revision)
-    return revision if prefix == rollout and is_hash else ""
+    return revision if prefix == rollout and is_hash(revision) else ""
 
 
 def find_place(route: Body, rollout: str, ref: RouteRef | None, adopted: str = "") -> Place:
@@ -140,7 +141,7 @@ def _total(route: Body, ref: RouteRef, weights: Mapping[str, int], foreign: list
     if not foreign:
         return 100
     if standing is None:
-        marked = _annotation(route).get("total")
+        marked = _whole(_annotation(route).get("total"))
         if not marked and not weights:
             others = ", ".join(str(backend["name"]) for backend in foreign)
             missing = f"has no backend {ref.backend}" if ref.backend else "has backends of its own"
@@ -148,7 +149,7 @@ def _total(route: Body, ref: RouteRef, weights: Mapping[str, int], foreign: list
                 f"the rule of HTTPRoute {ref.name} {missing} ({others}): give traffic.gatewayAPI.route.backend, the "
                 "Service in it whose weight the revisions take over"
             )
-        standing = int(marked) if marked else sum(weights.values())
+        standing = marked if marked else sum(weights.values())
     if standing < 100 or standing % 100:
         raise UnusableError(
             f"the backend's weight is {standing}, which cannot be split in percent beside other backends: make it 100 "
@@ -163,12 +164,18 @@ def _annotation(route: Body) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=4096)
 def _read(marker: str) -> Mapping[str, Any]:
-    """What a marker says; the same text is met at every look."""
+    """What a marker says; the same text is met at every look. Whoever may edit the route may write anything into it:
+    what is no marker is none."""
     try:
         found = json.loads(marker)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _whole(value: object) -> int:
+    """A whole number as the operator writes them; 0 for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_WEIGHT else 0
 
 
 def _marker(route: Body) -> Marker | None:
@@ -177,7 +184,7 @@ def _marker(route: Body) -> Marker | None:
     if not isinstance(weights, dict):
         return None
     return Marker(
-        weights={str(revision): int(weight) for revision, weight in weights.items()},
+        weights={str(revision): _whole(weight) for revision, weight in weights.items()},
         revision=str(found.get("revision", "")),
         reason=str(found.get("reason", "")),
         message=str(found.get("message", "")),

@@ -26,9 +26,11 @@ from modelrollout.kube.client import (
     PODS,
     REPLICA_SETS,
     SERVICES,
+    Invalid,
     Kube,
     KubeError,
     NotFound,
+    Resource,
 )
 from modelrollout.workloads import pods as pod_words
 
@@ -114,13 +116,13 @@ class AdoptedWorkload:
         await self._kube.merge_patch(path, {"spec": {"replicas": replicas}})
 
     async def _read(self, namespace: str, adopt: Adopt, labels: Mapping[str, str]) -> AdoptedBackend:
-        service = await self._get(SERVICES.path(namespace, adopt.service))
+        service = await self._get(SERVICES, namespace, adopt.service)
         if service is None:
             problem = problem_of(adopt, namespace, labels, None, None)
             return AdoptedBackend(Adopted(f"Service {adopt.service}", problem=problem))
         slices, pods = await asyncio.gather(self._slices(namespace, adopt.service), self._pods(namespace, service))
         name = adopt.deployment or await self._deployment_behind(namespace, pods)
-        deployment = await self._get(DEPLOYMENTS.path(namespace, name)) if name else None
+        deployment = await self._get(DEPLOYMENTS, namespace, name) if name else None
         called = f"Deployment {name}" if deployment is not None else f"Service {adopt.service}"
         problem = problem_of(adopt, namespace, labels, service, deployment)
         view = None if problem else view_of(service, slices, pods, deployment, scalable=adopt.deployment is not None)
@@ -132,10 +134,10 @@ class AdoptedWorkload:
             pods=created,
         )
 
-    async def _get(self, path: str) -> Body | None:
+    async def _get(self, resource: Resource, namespace: str, name: str) -> Body | None:
         try:
-            return await self._kube.get(path)
-        except NotFound:
+            return await self._kube.get(resource.path(namespace, name))
+        except (NotFound, Invalid):  # what is no name at all names nothing either
             return None
 
     async def _slices(self, namespace: str, service: str) -> list[Body]:
@@ -156,7 +158,7 @@ class AdoptedWorkload:
         if not replica_set:
             return ""
         try:
-            body = await self._get(REPLICA_SETS.path(namespace, replica_set))
+            body = await self._get(REPLICA_SETS, namespace, replica_set)
         except KubeError as error:
             _log.warning("the owner of ReplicaSet %s/%s is not known: %s", namespace, replica_set, error)
             return ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +28,7 @@ from modelrollout.api.meta import (
 from modelrollout.api.objects import Rollout, parse_time
 from modelrollout.api.rollout import DeletionPolicy
 from modelrollout.engine.model import RevisionView
-from modelrollout.engine.revision import child_name, revision_hash
+from modelrollout.engine.revision import child_name, is_hash, revision_hash
 from modelrollout.kube.client import (
     DEPLOYMENTS,
     PODS,
@@ -189,17 +190,27 @@ class DeploymentWorkload:
 
     def observe(self, rollout: Rollout) -> dict[str, RevisionView]:
         """Every revision of a rollout as the cluster shows it."""
-        views = {}
+        return {
+            revision: view_of(deployment, self._pods_of(rollout, revision), self._ready_endpoints(rollout, revision))
+            for revision, deployment in self._deployments_of(rollout)
+        }
+
+    def _deployments_of(self, rollout: Rollout) -> Iterator[tuple[str, Body]]:
+        """Revisions and their Deployments. A label can be written on anything: only what has the name that goes with it
+        is ours, or a label on one object would be a way to have another one changed."""
         for deployment in self._deployments.labelled(rollout.namespace, rollout.name):
-            revision = deployment["metadata"]["labels"].get(LABEL_REVISION)
-            if revision and "deletionTimestamp" not in deployment["metadata"]:
-                pods = self._pods_of(rollout, revision)
-                views[revision] = view_of(deployment, pods, self._ready_endpoints(rollout, revision))
-        return views
+            metadata = deployment["metadata"]
+            revision = metadata["labels"].get(LABEL_REVISION, "")
+            ours = is_hash(revision) and metadata["name"] == child_name(rollout.name, revision)
+            if ours and "deletionTimestamp" not in metadata:
+                yield revision, deployment
 
     def _pods_of(self, rollout: Rollout, revision: str) -> list[Body]:
+        """Pods of a revision: by their labels, and by the name that a Deployment gives its pods."""
+        begins = child_name(rollout.name, revision) + "-"
         pods = self._pods.labelled(rollout.namespace, rollout.name)
-        return [pod for pod in pods if pod["metadata"]["labels"].get(LABEL_REVISION) == revision]
+        mine = (pod for pod in pods if pod["metadata"]["labels"].get(LABEL_REVISION) == revision)
+        return [pod for pod in mine if pod["metadata"]["name"].startswith(begins)]
 
     def _slices_of(self, rollout: Rollout, revision: str) -> list[Body]:
         service = child_name(rollout.name, revision)
@@ -277,10 +288,10 @@ class DeploymentWorkload:
 
     async def align(self, rollout: Rollout) -> None:
         """Owner references as ``spec.deletionPolicy`` has them now, and one Service for each Deployment."""
-        for deployment in self._deployments.labelled(rollout.namespace, rollout.name):
+        for revision, deployment in self._deployments_of(rollout):
             metadata = deployment["metadata"]
-            revision, role = metadata["labels"].get(LABEL_REVISION), metadata["labels"].get(LABEL_ROLE)
-            if not revision or role not in list(Role) or "deletionTimestamp" in metadata:
+            role = metadata["labels"].get(LABEL_ROLE)
+            if role not in list(Role):
                 continue
             wanted = _owners(rollout, Role(role))
             found = [owner.get("uid") for owner in metadata.get("ownerReferences") or []]
