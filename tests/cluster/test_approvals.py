@@ -28,6 +28,7 @@ _STEPS: Final[list[dict[str, Any]]] = [
     {"weight": 50, "hold": "1s"},
 ]
 _APPROVED: Final = changed(gates=[], steps=_STEPS)
+_ROUTES: Final = "httproutes.gateway.networking.k8s.io"
 _SETTLES_SECONDS: Final = 11.0
 _CREATED: Final = "jsonpath={.metadata.creationTimestamp}"
 _REVISION: Final = "0123456789ab"
@@ -137,6 +138,56 @@ def test_detail_23_who_may_say_what(people: _People) -> None:
     ):
         done = people.decide(person, action, "--dry-run=server", **spec)
         assert done.returncode == 0, done.stderr
+
+
+def _allow(cluster: LocalCluster, namespace: str, person: str, verb: str, resource: str) -> None:
+    """One more right for somebody."""
+    name = f"{person}-{verb}-{resource.split('.')[0].replace('/', '-')}"
+    cluster.kubectl("create", "role", name, f"--verb={verb}", f"--resource={resource}", "-n", namespace)
+    cluster.kubectl("create", "rolebinding", name, f"--role={name}", f"--user={person}", "-n", namespace)
+
+
+def test_detail_30_nobody_has_the_operator_do_what_they_may_not(
+    people: _People, policed: LocalCluster, namespace: str
+) -> None:
+    """Run pods, lead traffic, stop a Deployment: each is refused, in words that lead on, until the right is there."""
+    body = manifests.rollout(namespace)
+    adopting = body | {"spec": body["spec"] | {"adopt": {"service": "old", "deployment": "old"}}}
+    attached = {"gatewayAPI": {"route": {"name": "shop", "rule": "a"}}}
+    routed = body | {"spec": body["spec"] | {"traffic": attached}}
+
+    def refusal(person: str, manifest: Any) -> str:
+        return people.kubectl(person, "create", "--dry-run=server", "-f", "-", body=manifest).stderr
+
+    def refused(person: str, manifest: Any, *words: str) -> None:
+        """Within the moment in which the API server learns of a new right."""
+        eventually(lambda: all(word in refusal(person, manifest) for word in words), " ".join(words))
+
+    def free(person: str, manifest: Any) -> None:
+        eventually(lambda: not refusal(person, manifest), f"{person} may do it")
+
+    assert "cannot create resource" in refusal("bob", body), "an approver writes no ModelRollout at all"
+    _allow(policed, namespace, "bob", "create", "modelrollouts.modelrollout.io")
+    steps = (
+        (body, "spec.workload: bob may not run pods", "create on deployments and services", "create", "services"),
+        (body, "spec.workload: bob may not run pods", "the verb release", "create", "deployments.apps"),
+        (body, "spec.traffic: bob may not lead traffic", "create on httproutes", "create", _ROUTES),
+        (routed, "spec.traffic: bob may not lead traffic", "patch on httproutes shop", "patch", _ROUTES),
+        (
+            adopting,
+            "spec.adopt.deployment: bob may not scale Deployment old",
+            "patch on",
+            "patch",
+            "deployments.apps/scale",
+        ),
+    )
+    for manifest, said, remedy, verb, right in steps:
+        refused("bob", manifest, said, remedy)
+        _allow(policed, namespace, "bob", verb, right)
+    for manifest in (body, routed, adopting):
+        free("bob", manifest)
+        assert not refusal("ann", manifest), "who releases needs none of these rights"
+    assert "spec.traffic: cleo may not lead traffic" in refusal("cleo", body), "edit has no HTTPRoutes"
 
 
 def test_detail_23_what_nobody_may_write(people: _People, policed: LocalCluster, namespace: str) -> None:

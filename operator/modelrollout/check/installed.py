@@ -23,7 +23,7 @@ from modelrollout.check.found import (
 __all__ = ["POLICIES", "definitions", "operator", "policies", "taken"]
 
 POLICIES: Final = frozenset(
-    {"modelrollout-author", "modelrollout-decision-answers", "modelrollout-decisions", "modelrollout-freezes"}
+    f"modelrollout-{name}" for name in ("author", "author-rights", "decision-answers", "decisions", "freezes")
 )
 """Those of manifests/policies."""
 _ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"

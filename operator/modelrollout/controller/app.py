@@ -76,10 +76,14 @@ class Application:
             for resource, slim in ((DEPLOYMENTS, slim_deployment), (PODS, slim_pod), (ENDPOINT_SLICES, slim_slice))
         )
         routes = Reflector(kube, HTTP_ROUTES, self._route_changed, namespace=settings.namespace)
-        self._freezes = Freezes(kube, self._freeze_changed)
+        self._freezes = Freezes(kube, self._freeze_changed, settings.namespace)
         self._page = Page(settings.web, kube, self.store, deployments) if settings.web else None
         self._reflectors = (deployments, pods, slices, routes, self._freezes.labelled)
-        policies, bindings = (Reflector(kube, one, lambda _: None) for one in (ADMISSION_POLICIES, ADMISSION_BINDINGS))
+        seldom = 300.0 if settings.namespace else None  # a Role gives no right to what belongs to the cluster
+        policies, bindings = (
+            Reflector(kube, resource, lambda _: None, longest_pause=seldom)
+            for resource in (ADMISSION_POLICIES, ADMISSION_BINDINGS)
+        )
         self._http, self._guests = Http(), Http(guarded=True)
         directory = Directory(settings.receivers, kube, self._http, self._guests, settings.notify_hosts)
         self._events = Events(kube)

@@ -21,6 +21,8 @@ AUTHOR_POLICY: Final = "modelrollout-author"
 _SETTLES: Final = timedelta(seconds=10)
 """How long API servers take at most until a policy that was created is in force."""
 _REMEDY: Final = "kubectl apply -k manifests/policies"
+_FORBIDDEN: Final = 403
+_READER: Final = "bind it the ClusterRole modelrollout-cluster-reader (manifests/overlays/namespaced)"
 
 Body = Mapping[str, Any]
 
@@ -34,6 +36,9 @@ class Vouching:
 
     def why_not(self, policy: str, at: datetime) -> str:
         """Why a policy did not stand at some time, and the remedy; empty when it did."""
+        for copies in (self._policies, self._bindings):
+            if copies.error is not None and copies.error.status == _FORBIDDEN:
+                return f"the operator may not see whether {policy} stands: {_READER}"
         return why_not(policy, self._policies.get("", policy), self._bindings.objects.values(), at)
 
 

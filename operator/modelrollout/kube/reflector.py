@@ -84,6 +84,7 @@ class Reflector:
         namespace: str | None = None,
         index: str = "",
         slim: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is,
+        longest_pause: float | None = None,
     ) -> None:
         """``slim`` keeps of each object what anybody reads."""
         self._kube = kube
@@ -93,6 +94,7 @@ class Reflector:
         self._path = resource.path(namespace)
         self._index = index
         self._slim = slim
+        self._longest_pause = longest_pause or _LONGEST_PAUSE
         self._by_label: dict[Key, dict[str, dict[str, Any]]] = {}
         self.objects: dict[Key, dict[str, Any]] = {}
         self.synced = asyncio.Event()
@@ -141,7 +143,7 @@ class Reflector:
                     meters.REFLECTOR_FAILURES.labels(self._resource.plural).inc()
                     _log.warning("watching %s: %s; again in %.1f s", self._resource.plural, error, pause)
                 await asyncio.sleep(pause * (0.5 + random.random()))
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                pause = min(pause * 2, self._longest_pause)
 
     async def _list(self) -> str:
         query = {"labelSelector": self._selector} if self._selector else {}
