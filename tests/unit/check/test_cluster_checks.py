@@ -247,7 +247,7 @@ def test_detail_37_check_looks_for_each_of_our_policies_by_name() -> None:
     kinds[f"{_ADMISSION}/validatingadmissionpolicybindings"] = {"items": []}
     (said,) = installed.policies(_api(kinds))
     assert said.state is State.WARN
-    assert "missing: modelrollout-author, modelrollout-decision-answers, modelrollout-decisions" in said.what
+    assert "missing: modelrollout-author, modelrollout-author-rights, modelrollout-decision-answers" in said.what
     assert said.remedy == "kubectl apply -k manifests/policies"
     for one in found[f"{_ADMISSION}/validatingadmissionpolicybindings"]["items"]:
         one["spec"]["validationActions"] = ["Warn"]

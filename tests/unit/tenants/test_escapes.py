@@ -106,7 +106,7 @@ async def test_detail_30_adopt_scales_nobody_elses_deployment() -> None:
 async def test_detail_30_a_secret_of_another_namespace_is_not_read() -> None:
     entry = {"name": "theirs", "webhook": {"secretRef": {"name": "../../other/secrets/chat", "key": "url"}}}
     rollout = _rollout(notifications=[entry])
-    directory = Directory(Config(), cast(Kube, _Refusing()), Http(), ("*",))
+    directory = Directory(Config(), cast(Kube, _Refusing()), Http(), Http(guarded=True), ("*",))
     read = directory._secret("recs", rollout.spec.notifications[0].webhook.secret_ref.name, "url")  # type: ignore[union-attr]
     with pytest.raises(DeliveryError, match="is not the name of an object"):
         await read()
@@ -118,7 +118,7 @@ class _Leaking(_Refusing):
 
 
 async def test_detail_30_an_address_that_is_not_allowed_is_told_by_its_host_alone() -> None:
-    directory = Directory(Config(), cast(Kube, _Leaking()), Http(), ("chat.example.com",))
+    directory = Directory(Config(), cast(Kube, _Leaking()), Http(), Http(guarded=True), ("chat.example.com",))
     with pytest.raises(DeliveryError) as refused:
         await directory._address("recs", "chat", "url")()
     assert "hooks.example.com" in str(refused.value)
