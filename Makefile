@@ -6,9 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER ?= local
 WORKERS ?= 2
+SECONDS ?= 600
 ARGS ?=
 
-.PHONY: help demo test check unit cluster-test setup crds docs lock bench clean
+.PHONY: help demo test check unit cluster-test setup crds docs lock fuzz sbom bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,8 +25,8 @@ check: setup ## linters, types, layers, generated files
 	@$(BIN)/mypy
 	@PYTHONPATH=operator $(BIN)/lint-imports
 
-unit: setup ## unit and property tests
-	@$(BIN)/python -m pytest tests/unit tests/property -q -n $(WORKERS) $(ARGS)
+unit: setup ## unit and property tests, and a little fuzzing
+	@$(BIN)/python -m pytest tests/unit tests/property tests/fuzz -q -n $(WORKERS) $(ARGS)
 
 cluster-test: setup ## tests on real control planes, gateways and Prometheus (WORKERS=2 side by side)
 	@$(BIN)/python -m pytest tests/cluster tests/dataplane tests/kind -q --dist loadgroup --no-loadscope-reorder \
@@ -53,6 +54,12 @@ docs: setup ## write docs/reference.md, presets.md, metrics.md and the Prometheu
 lock: setup ## pin every dependency anew, with hashes
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header -q -o requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header -q -o requirements-operator.lock
+
+fuzz: setup ## hunt for input that breaks a reader (SECONDS=600)
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+sbom: setup ## what is in the operator's image, as build/sbom.cdx.json (CycloneDX)
+	@$(BIN)/python scripts/sbom.py build/sbom.cdx.json
 
 bench: setup ## how fast and how cheap: prints tables
 	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m tests.bench.reaction

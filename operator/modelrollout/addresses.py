@@ -37,6 +37,8 @@ _METADATA: Final = tuple(
 """Metadata services that are not link-local, as most are."""
 _NAT64: Final = ip_network("64:ff9b::/96")
 _6TO4: Final = ip_network("2002::/16")
+_LONGEST_HOST: Final = 253
+"""Source: RFC 1035, 2.3.4 (255 octets, with the length of the labels)."""
 _THREADS: Final = 2
 """Of each resolver: names that take half a minute to fail must not keep others from being looked up."""
 
@@ -59,7 +61,7 @@ def allowed(url: str, globs: tuple[str, ...], *, flag: str, what: str) -> str:
         scheme, host, _ = parts.scheme, (parts.hostname or "").lower(), parts.port
     except ValueError:
         scheme, host = "", ""
-    odd = "%" in host or any(sign.isspace() or sign == "\\" for sign in url)
+    odd = "%" in host or len(host) > _LONGEST_HOST or any(sign.isspace() or sign == "\\" for sign in url)
     if scheme not in ("http", "https") or not host or odd:
         raise AddressError("is no address: it must be one URL, https://…")
     fitting = [glob for glob in globs if fnmatchcase(host, glob.split("://")[-1].lower())]

@@ -93,7 +93,7 @@ def read_answer(
             owner = series.owners[want.label] = owner_of(labels, want.label)
         place = (want, "" if want.by_service else labels.get("namespace", ""))
         for number, value in _samples(row, instants[0], step):
-            if number >= len(found):
+            if not 0 <= number < len(found):
                 continue
             if want.kind is Kind.TARGETS:
                 found[number].targets.setdefault(place, {}).setdefault(series, [False, False])[lately] = value == 1.0

@@ -288,7 +288,7 @@ class Batch:
             raise NotYetError((moment.end - answer.clock).total_seconds())
         try:
             return read_answer(question, answer.result, final, moment.step, self._book)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise SourceDownError(
                 f"Prometheus at {self._client.url} gave an answer of another kind: {error!r}"
             ) from error

@@ -23,6 +23,7 @@ NOT_ALLOWED: Final = (
 )
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _POINTS: Final = 1_000
+_LONGEST_WORDS: Final = 300
 _ONE: Final = "write a query that gives exactly one number, for example with sum() or max()"
 
 
@@ -87,6 +88,9 @@ async def readings(
         if error.kind == "execution":  # it cannot be evaluated, however often it is asked
             raise RefusedQueryError(str(error)) from error
         raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        text = f"Prometheus at {client.url} gave an answer to value.promql that is none: {error!r}"[:_LONGEST_WORDS]
+        raise SourceDownError(text) from error
 
 
 def _refuse_future(answer: Answer, at: datetime) -> None:
@@ -125,7 +129,8 @@ def _only(answer: Answer) -> Mapping[str, Any] | None:
     if len(answer.result) > 1:
         raise RefusedQueryError(f"value.promql gives {len(answer.result)} series: {_ONE}")
     one = answer.result[0] if answer.result else None
-    assert one is None or isinstance(one, dict)
+    if one is not None and not isinstance(one, dict):
+        raise TypeError("a series is no object")
     return one
 
 
