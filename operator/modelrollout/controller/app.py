@@ -79,9 +79,9 @@ class Application:
         self._freezes = Freezes(kube, self._freeze_changed, settings.namespace)
         self._page = Page(settings.web, kube, self.store, deployments) if settings.web else None
         self._reflectors = (deployments, pods, slices, routes, self._freezes.labelled)
-        seldom = 300.0 if settings.namespace else None  # a Role gives no right to what belongs to the cluster
+        narrow = settings.namespace is not None  # a Role gives no right to what belongs to the cluster
         policies, bindings = (
-            Reflector(kube, resource, lambda _: None, longest_pause=seldom)
+            Reflector(kube, resource, lambda _: None, optional=narrow)
             for resource in (ADMISSION_POLICIES, ADMISSION_BINDINGS)
         )
         self._http, self._guests = Http(), Http(guarded=True)

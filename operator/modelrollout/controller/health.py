@@ -71,7 +71,8 @@ class Health:
 
     async def ready(self) -> web.Response:
         """For the readiness probe: the copies are filled. A standby is ready, too."""
-        return _answer([f"{one.plural} are not read yet" for one in self._reflectors if not one.synced.is_set()])
+        unread = [one for one in self._reflectors if not (one.tried if one.optional else one.synced).is_set()]
+        return _answer([f"{one.plural} are not read yet" for one in unread])
 
     def _complaints(self) -> Iterator[str]:
         now, state = asyncio.get_running_loop().time(), self._watched.queue()

@@ -24,6 +24,7 @@ Key = tuple[str, str]
 
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 15.0
+_SELDOM: Final = 60.0
 _HEALTHY_SECONDS: Final = 5.0
 _PAGE: Final = "500"
 
@@ -84,7 +85,7 @@ class Reflector:
         namespace: str | None = None,
         index: str = "",
         slim: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is,
-        longest_pause: float | None = None,
+        optional: bool = False,
     ) -> None:
         """``slim`` keeps of each object what anybody reads."""
         self._kube = kube
@@ -94,9 +95,10 @@ class Reflector:
         self._path = resource.path(namespace)
         self._index = index
         self._slim = slim
-        self._longest_pause = longest_pause or _LONGEST_PAUSE
         self._by_label: dict[Key, dict[str, dict[str, Any]]] = {}
         self.objects: dict[Key, dict[str, Any]] = {}
+        self.optional = optional
+        """Whoever gave the rights may have left this one out, so it is tried seldom and nothing waits for it."""
         self.synced = asyncio.Event()
         self.tried = asyncio.Event()
         """It was listed once, with success or not."""
@@ -143,7 +145,7 @@ class Reflector:
                     meters.REFLECTOR_FAILURES.labels(self._resource.plural).inc()
                     _log.warning("watching %s: %s; again in %.1f s", self._resource.plural, error, pause)
                 await asyncio.sleep(pause * (0.5 + random.random()))
-                pause = min(pause * 2, self._longest_pause)
+                pause = min(pause * 2, _SELDOM if self.optional else _LONGEST_PAUSE)
 
     async def _list(self) -> str:
         query = {"labelSelector": self._selector} if self._selector else {}

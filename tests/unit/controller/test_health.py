@@ -35,7 +35,7 @@ class _Operator:
         self.shift = 0.0
         clock = self.loop.time
         cast(Any, self.loop).time = lambda: clock() + self.shift
-        self.copy = SimpleNamespace(plural="pods", alive_at=0.0, synced=asyncio.Event())
+        self.copy = SimpleNamespace(optional=False, plural="pods", alive_at=0.0, synced=asyncio.Event())
         self.queue = WorkQueue(work, workers=1)
         self.watched = SimpleNamespace(queue=lambda: self.queue.state, forgotten=dict, longest_measurement=lambda: 0.0)
         self.health = Health(cast(Any, [self.copy]), cast(Any, self.watched))
