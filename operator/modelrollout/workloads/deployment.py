@@ -304,7 +304,6 @@ class DeploymentWorkload:
             if (deployment.get("status") or {}).get("readyReplicas") and not self._slices_of(rollout, revision):
                 body = build_service(rollout, revision, Role(role), port=_port_of(deployment) or rollout.port)
                 await self._kube.apply(self._path(SERVICES, rollout, revision), body)
-
         await self._remove_lonely_services(rollout)
 
     async def _remove_lonely_services(self, rollout: Rollout) -> None:
@@ -314,7 +313,7 @@ class DeploymentWorkload:
         deployments = self._deployments.labelled(rollout.namespace, rollout.name)
         lonely = {one["metadata"]["labels"].get(LABEL_REVISION) for one in slices}
         lonely -= {one["metadata"]["labels"].get(LABEL_REVISION) for one in deployments}
-        for revision in sorted(filter(None, lonely)):
+        for revision in sorted(one for one in lonely if one and is_hash(one)):
             if revision not in _named(rollout) and not await self._exists(DEPLOYMENTS, rollout, revision):
                 await self._kube.delete(self._path(SERVICES, rollout, revision))
 

@@ -154,6 +154,14 @@ def test_detail_30_forged_labels_make_no_revision(name: str, revision: str) -> N
     asyncio.run(workload.align(_rollout()))
 
 
+async def test_detail_30_forged_endpoints_remove_nobodys_service() -> None:
+    """Whoever may label an EndpointSlice cannot have the operator delete a Service of another name than ours."""
+    labels = {LABEL_NAME: "ranker", LABEL_REVISION: "payments"}
+    forged = {"metadata": {"name": "x", "labels": labels}}
+    copies = [cast(Reflector, _Copies(*some)) for some in ((), (), (forged,))]
+    await DeploymentWorkload(cast(Kube, _Refusing()), *copies).align(_rollout())
+
+
 async def test_detail_30_a_pod_with_borrowed_labels_is_not_replaced() -> None:
     """Whoever may label a pod, but not delete it, cannot have the operator do so."""
     pods = _Copies(_pod("database-0"), _pod(f"ranker-{REVISION}-7d9c5b8f4-x2x4z"))
