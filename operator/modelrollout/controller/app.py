@@ -10,6 +10,7 @@ from typing import Any
 from modelrollout.api.meta import LABEL_NAME
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.controller import collector
 from modelrollout.controller.doors import Doors
 from modelrollout.controller.events import Events
 from modelrollout.controller.freezes import Freezes
@@ -146,6 +147,7 @@ class Application:
         for reflector in self._helpful:  # without freezes nothing goes up, without policies approvals do not count
             await reflector.tried.wait()
         self._works = True
+        collector.calm()
         _log.info("the copies are filled; working")
         if self._page is not None:
             self._spawn(self._page.run())

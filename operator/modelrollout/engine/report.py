@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from modelrollout.api.enums import ConditionType, Phase, Reason, Verdict
+from modelrollout.api.memo import once
 from modelrollout.api.status import Condition, GateStatus, ModelRolloutStatus
 from modelrollout.engine import approvals
 from modelrollout.engine.draft import Draft
@@ -46,6 +47,7 @@ def turns(status: ModelRolloutStatus) -> list[object]:
     return [place, outage, *(getattr(status, name) for name in _TURNS)]
 
 
+@once
 def remarks(status: ModelRolloutStatus) -> list[object]:
     """The part whose change is written when it lasts; what is neither here nor a turn is numbers."""
     step = status.step

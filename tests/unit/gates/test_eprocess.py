@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from modelrollout.gates import eprocess
-from modelrollout.gates.eprocess import BETS, Line
+from modelrollout.gates.eprocess import BETS, Array, Line
 from tests.unit.gates import scalar
 
 _LINES = (Line(1.0, 0.002), Line(1.0, 0.2), Line(0.99, 0.01), Line(1.1, 0.0), Line(0.5, 0.1), Line(2.0, 0.001))
@@ -138,3 +138,40 @@ def test_more_requests_see_smaller_harm() -> None:
     seen = [eprocess.smallest_seen(n, 0.01, Line(1.0, 0.002), alpha=0.01, ratio=1 / 9) or 9.0 for n in (20, 500, 5e4)]
     assert 1.0 > seen[0] > seen[1] > seen[2] > 0.012
     assert eprocess.smallest_seen(0.0, 0.01, Line(1.0, 0.002), alpha=0.01, ratio=1 / 9) is None
+
+
+@pytest.mark.parametrize("line", [Line(1.0, 0.01), Line(0.8, 0.2), Line(0.0, 0.05), Line(1.2, 0.001), Line(0.9, 0.0)])
+@pytest.mark.parametrize("baseline", [0.001, 0.003, 0.2, 0.7])
+@pytest.mark.parametrize("ratio", [0.01, 0.1, 3.0])
+def test_the_smallest_that_is_seen_is_where_the_evidence_is_just_enough(
+    line: Line, baseline: float, ratio: float
+) -> None:
+    rest: dict[str, float] = {"ratio": ratio, "phi_c": 1.3, "phi_b": 1.7}
+    seen = 0
+    for requests in (100.0, 3_000.0, 1e5):
+        share = eprocess.smallest_seen(requests, baseline, line, alpha=0.002, **rest)
+        if share is None:
+            continue
+        seen += 1
+        assert line.at(baseline) < share < 1.0
+        more, less = (
+            eprocess.needed_to_breach(eprocess.divergence(at, baseline, line, **rest), 0.002)
+            for at in (min(share * 1.001 + 1e-6, 1.0 - 1e-9), share - 0.001 * (share - line.at(baseline)) - 1e-9)
+        )
+        assert more <= requests * 1.001 and less >= requests * 0.999
+    assert seen
+
+
+@pytest.mark.parametrize("line", [Line(1.0, 0.01), Line(0.8, 0.2), Line(1.2, 0.0)])
+def test_the_divergence_is_the_least_over_all_pairs_on_the_limit(line: Line) -> None:
+    rest: dict[str, float] = {"ratio": 0.2, "phi_c": 1.4, "phi_b": 2.0}
+    for candidate, baseline in ((0.3, 0.1), (0.05, 0.001), (0.9, 0.5), (0.2, 0.4)):
+        shares = np.linspace(1e-6, (1.0 - 1e-6 - line.offset) / line.factor, 20_001)
+        shares = shares[shares < 1.0]
+        limits = line.factor * shares + line.offset
+
+        def apart(p: float, q: Array) -> Array:
+            return p * np.log(p / q) + (1.0 - p) * np.log((1.0 - p) / (1.0 - q))
+
+        least = float((apart(candidate, limits) / 1.4 + apart(baseline, shares) / (0.2 * 2.0)).min())
+        assert eprocess.divergence(candidate, baseline, line, **rest) == pytest.approx(least, rel=1e-3, abs=1e-7)
