@@ -56,7 +56,7 @@ async def _run(settings: Settings) -> int:
     help="Run outside a cluster with this kubeconfig.",
 )
 @click.option("--namespace", help="Watch this namespace alone.  [default: all]")
-@click.option("--metrics-delay", default=1.0, help="Seconds in the past at which Prometheus is read.")
+@click.option("--metrics-delay", default=0.5, help="Seconds in the past at which Prometheus is read.")
 @click.option("--workers", default=64, help="Rollouts that are looked at side by side; urgent looks are not limited.")
 @click.option(
     "--kube-qps", type=_POSITIVE, default=QPS, help="Requests a second to the API server; lowerings of weight are free."

@@ -25,7 +25,7 @@ class Settings:
     """None: the ServiceAccount of the pod."""
     namespace: str | None = None
     """None: every namespace."""
-    metrics_delay: float = 1.0
+    metrics_delay: float = 0.5
     """Seconds in the past at which Prometheus is read, so that every scrape of that instant is in."""
     workers: int = 64
     """Rollouts that are looked at side by side when nothing presses; what is urgent begins at once."""

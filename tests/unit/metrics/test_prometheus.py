@@ -710,3 +710,39 @@ async def test_which_arm_is_missing_is_told(server: Server) -> None:
     )
     assert kind == "MetricMissing"
     assert "relabel the pod's name" in text
+
+
+async def test_a_scrape_that_was_not_in_yet_is_counted_in_the_next_interval_and_never_twice(server: Server) -> None:
+    fake, provider = server
+    late = True
+
+    def scraped(query: str, at: float) -> list[dict[str, Any]]:
+        return fake.steady(query, at - 1.0 if late and at == END.timestamp() else at)
+
+    fake.series = scraped
+    plan = Plan({"errors": END}, END + timedelta(seconds=15))
+    first = await _measure(provider, ERRORS)
+    late, fake.clock = False, plan.end
+    then = await provider.measure([ERRORS], plan, _arm(NEW), _arm(STABLE))
+    restarted = Prometheus.at(provider._client.url)
+    again = await restarted.measure([ERRORS], plan, _arm(NEW), _arm(STABLE))
+    await restarted.close()
+    one, two, three = (found.interval for found in (first, then.gates["errors"], again.gates["errors"]))
+    assert one is not None and two is not None and three is not None
+    assert (one.candidate, one.baseline) == (Counts(14.0, 140.0), Counts(0.0, 140.0)), "both arms alike"
+    assert two.candidate == Counts(16.0, 160.0), "what was read at the first instant is remembered"
+    assert three.candidate == Counts(15.0, 150.0), "a restart loses that scrape's part of the evidence"
+
+
+async def test_questions_of_all_gates_of_a_look_go_out_as_one(server: Server) -> None:
+    fake, provider = server
+    ratio = {"bad": 'shown_total{code="5"}', "total": "shown_total"}
+    gates = [ERRORS, Gate.model_validate({"name": "shown", "ratio": ratio, "atMost": "5%"}), P95]
+    for number in range(4):
+        end = END + number * timedelta(seconds=15)
+        fake.clock = end
+        before = fake.asked["query"]
+        plan = Plan(dict.fromkeys((gate.name for gate in gates), end - timedelta(seconds=15)), end)
+        found = await provider.measure(gates, plan, _arm(NEW), _arm(STABLE))
+        assert all(one.interval is not None for one in found.gates.values())
+    assert fake.asked["query"] == before + 1
