@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from sys import intern
 from typing import Any, Final
 
 from modelrollout.metrics.identity import owner_of
@@ -64,8 +65,8 @@ class SeriesBook:
             if len(self._known) > _SERIES:
                 self._known.clear()
                 self._by_items.clear()
-            made = Series(labels)
-            found = self._known[words] = self._by_items.setdefault(made.items, made)
+            made = Series({intern(name): intern(value) for name, value in labels.items()})  # most are in many series
+            found = self._known[tuple(map(intern, words))] = self._by_items.setdefault(made.items, made)
         return found
 
 

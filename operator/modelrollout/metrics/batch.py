@@ -38,6 +38,8 @@ _POINTS: Final = 1_000
 """Instants in one range query; Prometheus refuses more than 11,000 for a series."""
 _KEPT_SECONDS: Final = 15.0
 """An answer is kept for a step, at whose end it is the start of the next, and as long as this for who comes late."""
+_KEPT_STEPS: Final = 4
+"""But no longer than so many steps: a thousand rollouts at 2 s would fill the memory with answers."""
 _TIDY_SECONDS: Final = 5.0
 _ASKED_APART_SECONDS: Final = 600.0
 _NO_STEP: Final = timedelta(0)
@@ -107,7 +109,7 @@ class Batch:
         lately = self._asked_lately.setdefault((unit, step), {})
         if namespace not in lately or lately[namespace] < at:
             lately[namespace] = at
-        return self._ask((unit, namespace, _Moment(at, at)), step.total_seconds() + _KEPT_SECONDS)
+        return self._ask((unit, namespace, _Moment(at, at)), _kept(step))
 
     async def over(self, unit: Unit, namespace: str, start: datetime, end: datetime, step: timedelta) -> list[Snapshot]:
         """The same every ``step`` from ``start`` to ``end``; fewer when Prometheus' clock is not that far yet.
@@ -172,7 +174,7 @@ class Batch:
                 for namespace, last in namespaces.items():
                     usual = last <= moment.end <= last + 2 * step
                     if usual and (unit, namespace, moment) not in self._answers:
-                        self._expect((unit, namespace, moment), step.total_seconds() + _KEPT_SECONDS)
+                        self._expect((unit, namespace, moment), _kept(step))
 
     def _tidy(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -292,6 +294,12 @@ class Batch:
             raise SourceDownError(
                 f"Prometheus at {self._client.url} gave an answer of another kind: {error!r}"
             ) from error
+
+
+def _kept(step: timedelta) -> float:
+    """Seconds for which an answer is kept: until the next, and a while for who comes late."""
+    seconds = step.total_seconds()
+    return seconds + min(_KEPT_SECONDS, _KEPT_STEPS * seconds)
 
 
 async def given(answer: _Answer) -> list[Snapshot]:
