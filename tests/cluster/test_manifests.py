@@ -69,13 +69,16 @@ def narrow(installed: LocalCluster, namespace: str) -> Iterator[Operator]:
     installed.kubectl("create", "serviceaccount", "narrow", "-n", _SYSTEM)
     installed.kubectl("label", "namespace", namespace, "modelrollout.io/freeze=true")
     installed.kubectl("apply", "-f", "-", input="\n---\n".join(json.dumps(one) for one in bodies))
+    lease = ("-n", _SYSTEM, "--serviceaccount", f"{_SYSTEM}:narrow")
+    installed.kubectl("create", "role", "narrow", "--verb=get,create,update", "--resource=leases", *lease[:2])
+    installed.kubectl("create", "rolebinding", "narrow", "--role=narrow", *lease)
     ours = Operator(installed)
     ours.kubeconfig = installed.service_account_kubeconfig(_SYSTEM, "narrow")
     ours.arguments += ["--namespace", namespace]
     ours.start()
     yield ours
     ours.kill()
-    installed.kubectl("delete", "serviceaccount", "narrow", "-n", _SYSTEM)
+    installed.kubectl("delete", "serviceaccount,role,rolebinding", "narrow", "-n", _SYSTEM)
 
 
 def test_detail_30_an_operator_of_one_namespace_needs_no_right_in_the_cluster(

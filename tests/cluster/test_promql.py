@@ -43,9 +43,7 @@ def test_detail_30_a_real_prometheus_sees_one_namespace(tmp_path: Path) -> None:
     read: list[str] = []
     with real_prometheus(tmp_path / "prometheus", []) as url:
 
-        @settings(
-            max_examples=80, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck]
-        )
+        @settings(max_examples=80, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
         @given(selectors)
         def ask(text: str) -> None:
             try:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import yaml
 
-__all__ = ["Right", "expanded", "role", "used"]
+__all__ = ["Right", "expanded", "granted", "role", "used"]
 
 Body = dict[str, Any]
+
+_BINDING: Final = re.compile(r'Binding "([^"/]+)')
+"""In the audit log's reason; a RoleBinding's namespace follows its name."""
 
 
 class Right(NamedTuple):
@@ -42,8 +46,20 @@ def expanded(rules: Iterable[Body]) -> Iterator[Right]:
                     yield Right(group, resource, verb)
 
 
-def used(audit_log: Path, user: str, binding: str) -> set[Right]:
-    """The rights by which the API server let a user through, where a binding of this name gave them.
+def granted(file: Path, account: str) -> set[Right]:
+    """The rights that a manifest's bindings give a ServiceAccount, by the roles in the same file."""
+    bodies = [one for one in yaml.safe_load_all(file.read_text(encoding="utf-8")) if one is not None]
+    bound = {
+        (one["roleRef"]["kind"], one["roleRef"]["name"])
+        for one in bodies
+        if one["kind"].endswith("RoleBinding") and account in [subject["name"] for subject in one["subjects"]]
+    }
+    roles = [one for one in bodies if (one["kind"], one["metadata"]["name"]) in bound]
+    return {right for one in roles for right in expanded(one["rules"])}
+
+
+def used(audit_log: Path, user: str, *bindings: str) -> set[Right]:
+    """The rights by which the API server let a user through, where a binding with one of these names gave them.
 
     A server-side apply that makes an object is a patch in the log, though it needs the right to create as well.
     """
@@ -54,7 +70,8 @@ def used(audit_log: Path, user: str, binding: str) -> set[Right]:
                 continue
             entry = json.loads(line)
             about, notes = entry.get("objectRef") or {}, entry.get("annotations") or {}
-            if f'Binding "{binding}' not in notes.get("authorization.k8s.io/reason", ""):
+            by = _BINDING.search(notes.get("authorization.k8s.io/reason", ""))
+            if by is None or by[1] not in bindings:
                 continue
             resource = "/".join(part for part in (about["resource"], about.get("subresource")) if part)
             found.add(Right(about.get("apiGroup", ""), resource, entry["verb"]))
