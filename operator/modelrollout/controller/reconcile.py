@@ -37,7 +37,6 @@ from modelrollout.engine.model import (
     Human,
     Input,
     Measurement,
-    ProblemKind,
     RevisionView,
     Target,
 )
@@ -351,8 +350,7 @@ class Reconciler:
         if plan.past is not None:
             asked = [gate for gate in gates if gate.name in plan.past.gates]
             known = await source.history(asked, plan.past.start, plan.past.end, plan.past.step, stable)
-            unread = (ProblemKind.SOURCE_DOWN, ProblemKind.SOURCE_REFUSED)
-            down = any(one.problem and one.problem.kind in unread for one in known.gates.values())
+            down = any(one.problem and one.problem.hides_everything for one in known.gates.values())
             past = {} if down else {name: one.intervals for name, one in known.gates.items()}
         reports = await reports_of(self._at.kube, rollout, candidate)
         return replace(found, past=past, gates={**found.gates, **reports})
