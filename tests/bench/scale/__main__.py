@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from localcluster import namespace
 from localcluster.building import build, build_everything
@@ -15,7 +16,7 @@ from tests.bench.scale import kwok
 from tests.bench.scale.manifests import Setting
 from tests.bench.scale.rig import running
 from tests.bench.scale.scenario import PHASES, Plan, Result, run
-from tests.bench.scale.table import render
+from tests.bench.scale.table import insert, render
 
 _NUMBERS = "100,500,1000"
 _INTERVALS = "10s,2s"
@@ -34,12 +35,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--during-steady", default="", help="a command to run meanwhile; {pid} is the operator's")
     parser.add_argument("--operator-args", default="", help="more of the operator's command line")
+    parser.add_argument("--into", type=Path, help="also write the table into this page, like docs/benchmarks.md")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     return parser
 
 
 def _say(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} [load {os.getloadavg()[0]:.1f}] {line}", file=sys.stderr, flush=True)
+
+
+def _about() -> str:
+    model = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("model name\t: ")[2].partition("\n")[0]
+    busy = f"load {os.getloadavg()[2]:.1f} in its last 15 minutes"
+    return f"{time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} cores ({model.strip() or 'unknown'}), {busy}:"
 
 
 def _measure(given: argparse.Namespace) -> list[Result]:
@@ -71,6 +79,9 @@ def main(arguments: list[str]) -> int:
         build_everything()
         return namespace.run([sys.executable, "-m", "tests.bench.scale", *arguments])
     results = _measure(given)
+    if given.into is not None:
+        page = given.into.read_text(encoding="utf-8")
+        given.into.write_text(insert(page, f"{_about()}\n\n{render(results)}"), encoding="utf-8")
     print(json.dumps([one.to_json() for one in results], indent=2) if given.output == "json" else render(results))
     return 0
 

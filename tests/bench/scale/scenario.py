@@ -51,7 +51,11 @@ class Result:
     number: int
     setting: Setting
     stable_seconds: float = 0.0
+    first: Cost | None = None
+    """Of the first versions."""
     start: Spread | None = None
+    starting: Cost | None = None
+    """Of the second versions, until they have their first weight."""
     steady: Cost | None = None
     breach: Spread | None = None
     kill: Spread | None = None
@@ -85,14 +89,17 @@ class _Run:
         """The first version everywhere, then the second, all at once."""
         self._rig.operator.start()
         self._progress(f"{self._plan.number} rollouts get their first version")
+        meter = self._rig.meter()
         self._rig.apply(self._bodies("1"))
         self.result.stable_seconds = self._rig.all_stable(self._names, "1", self._progress)
+        self.result.first = meter.read()
         let_pass(_SETTLE_SECONDS)
         self._progress("the second version, all at once")
+        meter = self._rig.meter()
         applied = self._rig.apply(self._bodies("2"))
         self._since = time.time()
         found = self._wait({name: (10, at) for name, at in applied.items()}, _START_SECONDS)
-        self.result.start = spread(found.values())
+        self.result.start, self.result.starting = spread(found.values()), meter.read()
         self._progress(f"start -> weight 10: {self.result.start} s")
 
     def _bodies(self, version: str) -> list[dict[str, Any]]:
@@ -123,6 +130,9 @@ class _Run:
             beside.wait()
         seen = self._rig.seen()
         self.result.status_bytes = max(one["statusBytes"] for one in seen.values())
+        cost = self.result.steady
+        spent = {name: round(60.0 * seconds / cost.seconds, 1) for name, seconds in cost.cpu.items()}
+        self._progress(f"CPU s per minute {spent}; {cost.queries:.0f} queries; {cost.requests}")
 
     def _beside(self) -> subprocess.Popen[bytes] | None:
         command = self._plan.during_steady.format(pid=self._rig.operator.pid)

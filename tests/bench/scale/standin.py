@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 from aiohttp import web
 
 from localcluster import addresses
@@ -56,6 +57,7 @@ class _Rollout:
     weights_seen: list[tuple[float, dict[str, int]]] = field(default_factory=list)
     route: Body | None = None
     status: Body = field(default_factory=dict)
+    generation: int = 0
     phases_seen: list[tuple[float, str, str]] = field(default_factory=list)
     status_writes: int = 0
 
@@ -67,6 +69,7 @@ class _Rollout:
             "reason": status.get("reason"),
             "message": status.get("message"),
             "stable": (status.get("stable") or {}).get("version"),
+            "current": status.get("observedGeneration") == self.generation,
             "weights": self.weights_seen,
             "phases": self.phases_seen,
             "statusBytes": len(json.dumps(status)),
@@ -167,7 +170,7 @@ class StandIn:
             metadata = {name: route["metadata"][name] for name in ("namespace", "name")}
             try:
                 await self._api.merge_status("httproutes", {"metadata": metadata, "status": _accepted(route)})
-            except OSError:
+            except (OSError, aiohttp.ClientError, TimeoutError):
                 self._unanswered.put_nowait((metadata["namespace"], route["metadata"]["labels"][_NAME]))
                 await asyncio.sleep(0.2)
 
@@ -183,7 +186,7 @@ class StandIn:
                 continue
             rollout = self._of(key)
             rollout.status_writes += status != rollout.status
-            rollout.status = status
+            rollout.status, rollout.generation = status, body["metadata"]["generation"]
             now = (status.get("phase"), status.get("reason"))
             if not rollout.phases_seen or rollout.phases_seen[-1][1:] != now:
                 rollout.phases_seen.append((time.time(), *now))  # type: ignore[arg-type]

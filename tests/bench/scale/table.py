@@ -8,8 +8,10 @@ from typing import Final
 from tests.bench.scale.meters import Cost
 from tests.bench.scale.scenario import Result
 
-__all__ = ["render"]
+__all__ = ["insert", "render"]
 
+_BEGIN: Final = "<!-- begin: python -m tests.bench.scale -->"
+_END: Final = "<!-- end -->"
 _READS: Final = ("get", "list")
 _NONE: Final = "–"
 
@@ -35,6 +37,13 @@ def _steady(show: Callable[[Result, Cost], str]) -> Callable[[Result], str]:
     return lambda result: _NONE if result.steady is None else show(result, result.steady)
 
 
+def _spent(cost: Cost | None, number: int) -> str:
+    """CPU seconds and requests of the operator for each rollout."""
+    if cost is None:
+        return _NONE
+    return f"{cost.cpu['operator'] / number:.2f}, {sum(cost.requests.values()) / number:.0f}"
+
+
 def _setting(result: Result) -> str:
     setting = result.setting
     return f"{setting.min_breach_time}, {setting.errors_above}, {setting.false_rollback_rate}"
@@ -47,7 +56,9 @@ def _count(number: int | None) -> str:
 _ROWS: Final[Sequence[tuple[str, Callable[[Result], str]]]] = (
     ("setting: minBreachTime, errorsAbove, falseRollbackRate", _setting),
     ("first versions stable, s", lambda one: f"{one.stable_seconds:.0f}"),
+    ("  operator's CPU s and API requests for each", lambda one: _spent(one.first, one.number)),
     ("start → weight 10, all at once, p50 / p99 / max, s", lambda one: str(one.start or _NONE)),
+    ("  operator's CPU s and API requests for each", lambda one: _spent(one.starting, one.number)),
     ("API requests, per rollout and minute", _steady(_requests)),
     ("  of which reads", _steady(_reads)),
     ("Prometheus requests, per rollout and minute", _steady(lambda r, c: _per_rollout_and_minute(r, c.queries))),
@@ -81,3 +92,18 @@ def render(results: Sequence[Result]) -> str:
 
 def _by_verb(requests: Mapping[str, int]) -> str:
     return ", ".join(f"{what} {number}" for what, number in sorted(requests.items(), key=lambda one: -one[1])) or "none"
+
+
+def insert(page: str, table: str) -> str:
+    """A page with the table in place of the one that it had.
+
+    Raises
+    ------
+    ValueError
+        If the page has no place for it.
+    """
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"the page has no place for a table: add the lines {_BEGIN} and {_END}")
+    return f"{before}{begin}\n{table}\n{end}{after}"

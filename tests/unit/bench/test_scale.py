@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.bench.scale.figures import chance_of_catastrophe, false_rollbacks, ra
 from tests.bench.scale.manifests import Setting
 from tests.bench.scale.meters import Cost, queries_in
 from tests.bench.scale.scenario import Result
-from tests.bench.scale.table import render
+from tests.bench.scale.table import insert, render
 from tests.bench.scale.traffic import BOUNDS, Traffic, latency_shares
 
 POD = ("team-0", "ranker-0-abc-xyz")
@@ -145,3 +146,15 @@ def test_the_table_has_a_column_for_each_result(steady: Cost | None) -> None:
         assert "| API requests, per rollout and minute | 0.25 | – |" in text
         assert "|   of which reads | 0.05 | – |" in text
         assert "| operator CPU s per minute, all rollouts | 2.0 | – |" in text
+
+
+def test_a_page_gets_the_table_in_place_of_its_old_one() -> None:
+    page = "above\n<!-- begin: python -m tests.bench.scale -->\nold\n<!-- end -->\nbelow\n"
+    assert insert(page, "new") == page.replace("old", "new") == insert(insert(page, "old"), "new")
+    with pytest.raises(ValueError, match="no place for a table"):
+        insert("nothing", "new")
+
+
+def test_the_page_of_benchmarks_has_a_place_for_the_table() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert "NEW" in insert(page, "NEW")
