@@ -9,7 +9,7 @@ WORKERS ?= 2
 SECONDS ?= 600
 ARGS ?=
 
-.PHONY: help demo test check unit cluster-test setup crds docs lock fuzz sbom bench clean
+.PHONY: help demo test check unit cluster-test setup crds docs lock fuzz sbom bench scale soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -65,6 +65,12 @@ bench: setup ## how fast and how cheap: prints tables
 	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m tests.bench.reaction
 	@$(BIN)/python -m localcluster exec -- $(BIN)/python -m tests.bench.idle
 	@PYTHONPATH=operator $(BIN)/python -m tests.bench.scrape
+
+scale: setup ## hundreds of rollouts at once, and what they cost: about an hour (ARGS="--n 100 --interval 2s")
+	@$(BIN)/python -m tests.bench.scale $(ARGS)
+
+soak: setup ## two hours of releases and faults, and what grew or was left over (ARGS="--minutes 5")
+	@$(BIN)/python -m tests.bench.soak $(ARGS)
 
 clean: ## remove the Python environment (the cluster's programs stay in the user cache)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -19,7 +19,7 @@ from localcluster.errors import LocalClusterError
 from localcluster.process import Program
 
 Progress = Callable[[str], None]
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 2.0
 
