@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -11,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from localcluster import namespace
-from localcluster.building import build, build_everything
-from tests.bench.scale import kwok
+from tests.bench.scale.inside import again, as_json, say
 from tests.bench.scale.manifests import Setting
 from tests.bench.scale.rig import running
 from tests.bench.scale.scenario import PHASES, Plan, Result, run
@@ -40,10 +38,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} [load {os.getloadavg()[0]:.1f}] {line}", file=sys.stderr, flush=True)
-
-
 def _about() -> str:
     model = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("model name\t: ")[2].partition("\n")[0]
     busy = f"load {os.getloadavg()[2]:.1f} in its last 15 minutes"
@@ -65,9 +59,9 @@ def _measure(given: argparse.Namespace) -> list[Result]:
                 during_steady=given.during_steady,
                 seed=given.seed,
             )
-            _say(f"N={number}, interval {interval}")
-            with running(seed=given.seed, operator_arguments=given.operator_args.split(), progress=_say) as rig:
-                results.append(run(rig, plan, _say))
+            say(f"N={number}, interval {interval}")
+            with running(seed=given.seed, operator_arguments=given.operator_args.split(), progress=say) as rig:
+                results.append(run(rig, plan, say))
     return results
 
 
@@ -75,14 +69,12 @@ def main(arguments: list[str]) -> int:
     """Measure, and print."""
     given = _parser().parse_args(arguments)
     if not namespace.inside():
-        build(kwok.TOOL)
-        build_everything()
-        return namespace.run([sys.executable, "-m", "tests.bench.scale", *arguments])
+        return again("tests.bench.scale", arguments)
     results = _measure(given)
     if given.into is not None:
         page = given.into.read_text(encoding="utf-8")
         given.into.write_text(insert(page, f"{_about()}\n\n{render(results)}"), encoding="utf-8")
-    print(json.dumps([one.to_json() for one in results], indent=2) if given.output == "json" else render(results))
+    print(as_json(results) if given.output == "json" else render(results))
     return 0
 
 

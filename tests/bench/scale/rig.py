@@ -42,10 +42,17 @@ def _scrape_jobs() -> tuple[dict[str, Any], ...]:
 
 @contextmanager
 def running(
-    *, seed: int = 1, operator_arguments: Sequence[str] = (), progress: Progress = lambda _line: None
+    *,
+    seed: int = 1,
+    operator_arguments: Sequence[str] = (),
+    audit: bool = True,
+    progress: Progress = lambda _line: None,
 ) -> Iterator[Rig]:
-    """Start everything but the operator; all of it ends with the block."""
-    settings = Settings(audit_log=True, data_plane=False, scrape_jobs=_scrape_jobs())
+    """Start everything but the operator; all of it ends with the block.
+
+    ``audit``: requests can be counted; the log grows by a gigabyte in some hours.
+    """
+    settings = Settings(audit_log=audit, data_plane=False, scrape_jobs=_scrape_jobs())
     with LocalCluster.start(settings=settings, progress=progress) as cluster:
         standin = _standin(cluster, seed)
         programs = [kwok.program(cluster), standin]

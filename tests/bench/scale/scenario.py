@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.bench.scale.figures import Spread, chance_of_catastrophe, false_rollbacks, seconds_to_weight, spread
@@ -69,10 +69,6 @@ class Result:
     memory_mib: float = 0.0
     status_bytes: int = 0
     notes: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 class _Run:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-import time
 
 from localcluster import namespace
-from localcluster.building import build, build_everything
-from tests.bench.scale import kwok
+from tests.bench.scale.inside import again, as_json, say
 from tests.bench.scale.manifests import Setting
 from tests.bench.scale.rig import running
 from tests.bench.soak.run import Plan, run
@@ -44,20 +40,14 @@ def _plan(given: argparse.Namespace) -> Plan:
     )
 
 
-def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} [load {os.getloadavg()[0]:.1f}] {line}", file=sys.stderr, flush=True)
-
-
 def main(arguments: list[str]) -> int:
     """Soak, and print; 1 when anything was not as it has to be."""
     given = _parser().parse_args(arguments)
     if not namespace.inside():
-        build(kwok.TOOL)
-        build_everything()
-        return namespace.run([sys.executable, "-m", "tests.bench.soak", *arguments])
-    with running(seed=given.seed, progress=_say) as rig:
-        result = run(rig, _plan(given), _say)
-    print(json.dumps(result.to_json(), indent=2) if given.output == "json" else render(result))
+        return again("tests.bench.soak", arguments)
+    with running(seed=given.seed, audit=False, progress=say) as rig:
+        result = run(rig, _plan(given), say)
+    print(as_json(result) if given.output == "json" else render(result))
     return 1 if result.complaints else 0
 
 

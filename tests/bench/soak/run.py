@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.bench.scale.api import Api
@@ -56,10 +56,6 @@ class Result:
     objects: list[tuple[dict[str, int], dict[str, int]]] = field(default_factory=list)
     """Counts of objects and bytes of what the operator writes into them: after the first releases, and at the end."""
     complaints: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 class _Soak:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.bench.scale.figures import chance_of_catastrophe, false_rollbacks, rank, seconds_to_weight, spread
+from tests.bench.scale.inside import as_json
 from tests.bench.scale.manifests import Setting
 from tests.bench.scale.meters import Cost, queries_in
 from tests.bench.scale.scenario import Result
@@ -158,3 +160,9 @@ def test_a_page_gets_the_table_in_place_of_its_old_one() -> None:
 def test_the_page_of_benchmarks_has_a_place_for_the_table() -> None:
     page = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert "NEW" in insert(page, "NEW")
+
+
+def test_json_has_null_for_what_never_happened() -> None:
+    [found] = json.loads(as_json([Result(5, Setting(), breach=spread([None]))]))
+    assert found["breach"] == {"p50": None, "p99": None, "max": None, "missing": 1}
+    assert found["number"] == 5 and found["setting"]["interval"] == "10s"
