@@ -41,6 +41,8 @@ class Slope:
     blocks: int
 
     def __str__(self) -> str:
+        if math.isnan(self.per_hour):
+            return "too short to say"
         return f"{self.per_hour:+.2f} ± {self.error:.2f} MiB/h ({self.blocks} blocks)"
 
 
