@@ -22,7 +22,7 @@ from typing import Any
 
 from modelrollout.api.meta import LABEL_NAME, LABEL_REVISION
 from modelrollout.controller import reconcile
-from modelrollout.controller.app import Application
+from modelrollout.controller.app import Application, Ending
 from modelrollout.controller.settings import Settings
 from modelrollout.engine.decide import decide
 from modelrollout.engine.model import Decision, Input
@@ -47,7 +47,7 @@ class Bench:
         self.prometheus = prometheus
         self.looks = 0
         self.late: list[float] = []
-        self.app = Application(Settings(single(prometheus.url, allow_promql=False)), self.kube, asyncio.Event())
+        self.app = Application(Settings(single(prometheus.url, allow_promql=False)), self.kube, Ending())
         self._keys = [(f"team-{number % namespaces}", f"model-{number}") for number in range(count)]
         self._interval = interval
         self._exporters: list[Exporter] = []

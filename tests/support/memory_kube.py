@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from modelrollout.kube.client import DEPLOYMENTS, ENDPOINT_SLICES, HTTP_ROUTES, PODS, Kube, NotFound, Resource
+from modelrollout.kube.client import DEPLOYMENTS, ENDPOINT_SLICES, HTTP_ROUTES, PODS, Fence, Kube, NotFound, Resource
 from modelrollout.kube.limits import Lane
 
 __all__ = ["MemoryKube"]
@@ -57,19 +57,31 @@ class MemoryKube(Kube):
         items = [body for at, body in self._objects.items() if _collection(at) == _collection(path + "/x")]
         return {"items": copy.deepcopy(items), "metadata": {"resourceVersion": str(self._version)}}
 
-    async def create(self, path: str, body: Body, *, dry_run: bool = False, lane: Lane = Lane.WORK) -> Body:
+    def fenced(self, fence: Fence) -> MemoryKube:
+        """Nobody else decides here."""
+        return self
+
+    async def create(
+        self,
+        path: str,
+        body: Body,
+        *,
+        dry_run: bool = False,
+        lane: Lane = Lane.WORK,
+        seconds: float | None = None,
+    ) -> Body:
         """Events and incidents come to nothing."""
         self._count(path)
         return body
 
-    async def delete(self, path: str, *, propagation: str = "Background") -> None:
+    async def delete(self, path: str, *, propagation: str = "Background", version: str = "") -> None:
         """Remove an object."""
         self._count(path)
         gone = self._objects.pop(path, None)
         for queue in self._watches.get(_collection(path), []) if gone is not None else []:
             queue.put_nowait({"type": "DELETED", "object": gone})
 
-    async def apply(self, path: str, body: Body, *, lane: Lane = Lane.WORK) -> Body:
+    async def apply(self, path: str, body: Body, *, lane: Lane = Lane.WORK, careful: bool = False) -> Body:
         """Write, and make it so."""
         self._count(path)
         body = _merged(copy.deepcopy(self._objects.get(path, {})), body)
@@ -80,7 +92,7 @@ class MemoryKube(Kube):
         found = self.put(path, body)
         return self._scaled(path) if plural == DEPLOYMENTS.plural else found
 
-    async def json_patch(self, path: str, ops: list[Body], *, lane: Lane = Lane.WORK) -> Body:
+    async def json_patch(self, path: str, ops: list[Body], *, lane: Lane = Lane.WORK, careful: bool = False) -> Body:
         """Of the fields that the operator adds."""
         self._count(path)
         whole = path.removesuffix("/status")
@@ -94,7 +106,7 @@ class MemoryKube(Kube):
                 place[last.replace("\0", "/")] = op["value"]
         return self.put(whole, body)
 
-    async def merge_patch(self, path: str, body: Body, *, lane: Lane = Lane.WORK) -> Body:
+    async def merge_patch(self, path: str, body: Body, *, lane: Lane = Lane.WORK, careful: bool = False) -> Body:
         """RFC 7386, near enough."""
         self._count(path)
         whole = path.removesuffix("/status").removesuffix("/scale")

@@ -18,12 +18,14 @@ _WORKS = "the copies are filled; working"
 class Operator:
     """Runs ``python -m modelrollout.controller`` against the local cluster."""
 
-    def __init__(self, cluster: LocalCluster, *, metrics_delay: str = "") -> None:
+    def __init__(self, cluster: LocalCluster, *, metrics_delay: str = "", identity: str = "operator") -> None:
         self._cluster = cluster
         self._health, self._metrics = free_port(), free_port()
+        self.identity = identity
+        """Like the UID of a pod, which stays when the container starts again."""
         self.arguments = ["--metrics-delay", metrics_delay] if metrics_delay else []
         """More of the command line; it counts from the next start on."""
-        self._log = cluster.folder / "logs" / "operator.log"
+        self._log = cluster.folder / "logs" / f"{identity}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.kubeconfig = cluster.service_account_kubeconfig("modelrollout-system", "modelrollout")
 
@@ -42,11 +44,11 @@ class Operator:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it; returns when it works."""
+        """Start it; returns when it works: it decides, or stands by because another one does."""
         command = [sys.executable, "-m", "modelrollout.controller"]
         command += ["--kubeconfig", str(self.kubeconfig), "--prometheus-url", self._cluster.prometheus_url]
         command += ["--health", f"127.0.0.1:{self._health}", "--metrics", f"127.0.0.1:{self._metrics}"]
-        command += self.arguments
+        command += ["--identity", self.identity, *self.arguments]
         environment = os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONFAULTHANDLER": "1"}
         before = self.log().count(_WORKS)
         with self._log.open("ab") as log:

@@ -20,6 +20,7 @@ __all__ = [
     "Blind",
     "Condition",
     "Contest",
+    "DecidedBy",
     "Failed",
     "GateStatus",
     "HistoryEntry",
@@ -397,11 +398,24 @@ class Condition(ApiModel):
     """When the status last changed."""
 
 
+class DecidedBy(ApiModel):
+    """Which process of the operator wrote a status."""
+
+    lease: Annotated[str, Field(max_length=317)] = ""
+    """Namespace and name of the Lease that gave it the right to; empty: it was started without."""
+    holder: Annotated[str, Field(max_length=256)] = ""
+    """Its name, as the Lease has it: pod and UID."""
+    epoch: int = 0
+    """Rises each time that a process begins to decide; what bears a lower one is never written over a higher one."""
+
+
 class ModelRolloutStatus(ApiModel):
     """What serves now, what is being tried, and why."""
 
     observed_generation: int = 0
     """Generation of the spec that this status speaks of."""
+    decided_by: DecidedBy | None = None
+    """Which process of the operator wrote this."""
     observed_revision: Hash = ""
     """Revision of the spec that the last transition was made for."""
     hash_version: int = 1

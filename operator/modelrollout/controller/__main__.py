@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
+import uuid
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +14,11 @@ import click
 import kopf
 
 from modelrollout.controller import logs
+from modelrollout.controller.app import Ending
 from modelrollout.controller.edge import register
 from modelrollout.controller.endpoint import Address
-from modelrollout.controller.settings import Settings
+from modelrollout.controller.lease import Timing
+from modelrollout.controller.settings import LeaseSettings, Settings
 from modelrollout.kube.limits import BURST, QPS
 from modelrollout.metrics import source_config
 from modelrollout.metrics.source_config import SourcesConfig
@@ -27,21 +31,22 @@ from modelrollout.web.settings import WebSettings
 __all__ = ["main"]
 
 _POSITIVE: Final = click.FloatRange(min=1.0)
+_TIMING: Final = Timing()
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 
 async def _run(settings: Settings) -> int:
-    failed = asyncio.Event()
+    ending = Ending()
     registry = kopf.OperatorRegistry()
-    register(registry, settings, failed)
+    register(registry, settings, ending)
     await kopf.operator(
         registry=registry,
         clusterwide=settings.namespace is None,
         namespaces=[settings.namespace] if settings.namespace else [],
         standalone=True,
-        stop_flag=failed,
+        stop_flag=ending.flag,
     )
-    return 1 if failed.is_set() else 0
+    return 1 if ending.failed else 0
 
 
 @click.command(context_settings={"auto_envvar_prefix": "MODELROLLOUT", "show_default": True})
@@ -82,6 +87,17 @@ async def _run(settings: Settings) -> int:
 @click.option("--metrics", help="Serve the operator's own metrics, /metrics, at ADDRESS:PORT, like 0.0.0.0:8081.")
 @click.option("--metrics-rollouts", default=2000, help="How many rollouts have series of their own in these metrics.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="One line each, for whom.")
+@click.option(
+    "--leader-elect/--no-leader-elect",
+    default=True,
+    help="Decide only while holding the Lease. Without, a second operator for the same namespaces is found out late.",
+)
+@click.option("--lease-namespace", default="modelrollout-system", help="Where the Lease is: the operator's namespace.")
+@click.option("--lease-name", help="Its name.  [default: modelrollout, or modelrollout-NAMESPACE for one namespace]")
+@click.option("--lease-seconds", default=_TIMING.lease, help="Without renewal another replica takes over after that.")
+@click.option("--lease-renew", default=_TIMING.renew, help="Seconds between two renewals.")
+@click.option("--lease-retry", default=_TIMING.retry, help="Seconds between two attempts to get or to renew it.")
+@click.option("--identity", help="Name of this replica, over restarts of its container.  [default: host and chance]")
 @click.option("--web", help="Serve the read-only web page at ADDRESS:PORT, like 127.0.0.1:8090.  [default: no page]")
 @click.option(
     "--web-cert", type=_FILE, help="Certificate of the web page (PEM); without one it listens on loopback only."
@@ -102,6 +118,13 @@ def main(
     notifications: Path | None,
     notify_hosts: tuple[str, ...],
     link_template: tuple[str, ...],
+    leader_elect: bool,
+    lease_namespace: str,
+    lease_name: str | None,
+    lease_seconds: int,
+    lease_renew: float,
+    lease_retry: float,
+    identity: str | None,
     health: str | None,
     metrics: str | None,
     metrics_rollouts: int,
@@ -125,6 +148,10 @@ def main(
         links = tuple(LinkTemplate.parse(text) for text in link_template)
     except (ConfigError, ValueError) as error:
         raise click.UsageError(str(error)) from error
+    try:
+        timing = Timing(lease_seconds, lease_renew, lease_retry)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--lease-seconds") from error
     settings = Settings(
         sources=known,
         metric_hosts=_parted(metric_hosts),
@@ -141,6 +168,13 @@ def main(
         health=_address("--health", health),
         metrics=_address("--metrics", metrics),
         metrics_rollouts=metrics_rollouts,
+        lease=LeaseSettings(
+            wanted=leader_elect,
+            namespace=lease_namespace,
+            name=lease_name or "-".join(filter(None, ("modelrollout", namespace))),
+            identity=identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+            timing=timing,
+        ),
     )
     sys.exit(asyncio.run(_run(settings)))
 

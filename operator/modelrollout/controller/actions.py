@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,7 +60,8 @@ class Actions:
     async def _do(self, rollout: Rollout, action: Action, *, there: bool) -> None:
         match action:
             case SetWeights():
-                await self._at.traffic.apply(rollout, action)
+                marker = replace(action.marker, epoch=self._at.term.epoch)
+                await self._at.traffic.apply(rollout, replace(action, marker=marker))
             case Create():
                 if not there:
                     await self._still_there(rollout)
@@ -89,14 +91,17 @@ class Actions:
             _log.warning("%s/%s: pod %s could not be replaced: %s", *rollout.key, action.pod, error)
 
     async def write_status(self, rollout: Rollout, status: ModelRolloutStatus) -> None:
-        """Write the whole status; it is ours alone, so nothing of others can be lost.
+        """Write the whole status; it is the operator's alone, so nothing of others can be lost. One that another
+        process of it wrote meanwhile is not written over.
 
         Raises
         ------
         RolloutGoneError
             If the object is gone, or another one has its name.
+        ConflictError
+            If another process wrote a status since.
         """
-        await self._write_status(rollout, status, "/metadata/uid", rollout.uid, Lane.STATUS)
+        await self._write_status(rollout, status, self._unchanged(rollout.key), Lane.STATUS)
 
     async def write_numbers(self, rollout: Rollout, status: ModelRolloutStatus) -> None:
         """Write a status of which only numbers changed, unless the object is newer than what is known of it.
@@ -108,21 +113,33 @@ class Actions:
         RolloutGoneError
             If the object is gone.
         """
-        await self._write_status(rollout, status, "/metadata/resourceVersion", self._version(rollout), Lane.NUMBERS)
+        same = {"op": "test", "path": "/metadata/resourceVersion", "value": self._version(rollout)}
+        await self._write_status(rollout, status, [same], Lane.NUMBERS)
 
     async def _write_status(
-        self, rollout: Rollout, status: ModelRolloutStatus, tested: str, expected: str, lane: Lane
+        self, rollout: Rollout, status: ModelRolloutStatus, tests: list[dict[str, Any]], lane: Lane
     ) -> None:
-        value = fitted(status).model_dump(mode="json", by_alias=True, exclude_none=True)
+        status = fitted(status.model_copy(update={"decided_by": self._at.term.by}))
         ops: list[dict[str, Any]] = [
-            {"op": "test", "path": tested, "value": expected},
-            {"op": "add", "path": "/status", "value": value},
+            {"op": "test", "path": "/metadata/uid", "value": rollout.uid},
+            *tests,
+            {"op": "add", "path": "/status", "value": status.model_dump(mode="json", by_alias=True, exclude_none=True)},
         ]
-        path = ROLLOUTS.path(rollout.namespace, rollout.name, "status")
         try:
+            path = ROLLOUTS.path(rollout.namespace, rollout.name, "status")
             self._at.store.put(await self._at.kube.json_patch(path, ops, lane=lane))
         except NotFound as error:
             raise RolloutGoneError from error
+
+    def _unchanged(self, key: tuple[str, str]) -> list[dict[str, Any]]:
+        """The test that the status is still of the epoch that was seen last; before there is one, the whole object's
+        version stands for it."""
+        body = self._at.store.rollout(key) or {}
+        epoch = ((body.get("status") or {}).get("decidedBy") or {}).get("epoch")
+        if epoch is not None:
+            return [{"op": "test", "path": "/status/decidedBy/epoch", "value": epoch}]
+        version = (body.get("metadata") or {}).get("resourceVersion")
+        return [{"op": "test", "path": "/metadata/resourceVersion", "value": version}] if version else []
 
     async def _still_there(self, rollout: Rollout) -> None:
         """Nothing is created for an object that vanished while a watch was broken."""

@@ -8,19 +8,20 @@ there; a test keeps them out.
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Any
 
 import kopf
 
 from modelrollout.api.meta import GROUP, VERSION
-from modelrollout.controller.app import Application
+from modelrollout.controller.app import Application, Ending
 from modelrollout.controller.settings import Settings
 from modelrollout.kube.client import Kube
 
 __all__ = ["register"]
 
 
-def register(registry: kopf.OperatorRegistry, settings: Settings, failed: asyncio.Event) -> None:
+def register(registry: kopf.OperatorRegistry, settings: Settings, ending: Ending) -> None:
     """Register every handler of the operator."""
     holder: dict[str, Application] = {}
 
@@ -28,8 +29,10 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, failed: asynci
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
         kube = await Kube.connect(_ours.kubeconfig, qps=_ours.kube_qps, burst=_ours.kube_burst)
-        app = Application(_ours, kube, failed)
+        app = Application(_ours, kube, ending)
         holder["app"] = app
+        for one in (signal.SIGTERM, signal.SIGINT):  # kopf's own handlers would only get to the lease last of all
+            asyncio.get_running_loop().add_signal_handler(one, app.finish_soon)
         await app.start()
 
     @kopf.on.cleanup(registry=registry)

@@ -1,10 +1,11 @@
-"""Everything through which the operator sees and acts, handed on as one: made in ``app.py``, used by whoever decides
-nothing."""
+"""Everything through which the operator sees and acts in one term, handed on as one: made in ``app.py``, used by
+whoever decides nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modelrollout.controller.elector import Term
 from modelrollout.controller.events import Events
 from modelrollout.controller.freezes import Freezes
 from modelrollout.controller.incidents import Incidents
@@ -24,7 +25,9 @@ __all__ = ["Parts"]
 class Parts:
     """See the module."""
 
+    term: Term
     kube: Kube
+    """Writes in this term only."""
     store: Store
     workload: WorkloadProvider
     adopted: AdoptedWorkload

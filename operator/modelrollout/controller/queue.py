@@ -69,9 +69,18 @@ class WorkQueue:
         self._ready = asyncio.Event()
         self._sooner = asyncio.Event()
         self._ended_at = 0.0
+        self._closed = False
+
+    def close(self) -> None:
+        """Forget what waits, and take in nothing more: another process looks at it."""
+        self._closed = True
+        self._lanes = (FairLine(), FairLine())
+        self._waiting, self._running, self._again, self._failures = {}, {}, {}, {}
 
     def add(self, key: Key, *, urgent: bool = False) -> None:
         """Look at a key as soon as it may be; urgent ones at once."""
+        if self._closed:
+            return
         if key in self._running:
             self._again[key] = self._again.get(key, False) or urgent
             return

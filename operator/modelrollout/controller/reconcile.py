@@ -111,6 +111,11 @@ class Reconciler:
         self._heard_at: float | None = None
         self._orphans: dict[Key, dict[str, float]] = {}
 
+    def close(self) -> None:
+        """Stop what is still being read."""
+        for look in self._looks.values():
+            look.task.cancel()
+
     async def reconcile(self, key: Key) -> float | None:
         """Look at one rollout; seconds until the next look."""
         body = self._at.store.rollout(key)
@@ -176,6 +181,8 @@ class Reconciler:
         status = self._at.store.live(rollout.key, rollout.uid) or rollout.status
         refused = "" if revision in revisions else await self._refusal(rollout, revision)
         adopted = await self._at.adopted.observe(rollout, status)
+        route = await self._at.traffic.observe(rollout, first=not _has_stable(status, revisions))
+        self._at.term.mind(rollout.status.decided_by, route.marker.epoch if route.marker is not None else 0)
         return Input(
             namespace=rollout.namespace,
             name=rollout.name,
@@ -186,7 +193,7 @@ class Reconciler:
             target=Target(revision, rollout.spec.model.version, refused),
             status=status,
             revisions=revisions,
-            route=await self._at.traffic.observe(rollout, first=not _has_stable(status, revisions)),
+            route=route,
             humans=tuple(self._humans(rollout)),
             author=self._author(rollout, status),
             edited_by=rollout.edited_by,
@@ -416,8 +423,12 @@ class Reconciler:
         before, generation = read_status(body), body["metadata"].get("generation", 1)
         after = unreadable(before, generation, message, datetime.now(UTC))
         if after != before:
-            status = after.model_dump(mode="json", by_alias=True, exclude_none=True)
-            self._at.store.put(await self._at.kube.merge_patch(ROLLOUTS.path(*key, "status"), {"status": status}))
+            status = after.model_copy(update={"decided_by": self._at.term.by})
+            patch = {
+                "metadata": {"resourceVersion": body["metadata"]["resourceVersion"]},
+                "status": status.model_dump(mode="json", by_alias=True, exclude_none=True),
+            }
+            self._at.store.put(await self._at.kube.merge_patch(ROLLOUTS.path(*key, "status"), patch))
 
     def unwritten_since(self, key: Key) -> datetime | None:
         """Since when the first actions of a decision, lower weights, cannot be written."""

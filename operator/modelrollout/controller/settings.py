@@ -6,13 +6,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelrollout.controller.endpoint import Address
+from modelrollout.controller.lease import Timing
 from modelrollout.kube.limits import BURST, QPS
 from modelrollout.metrics.source_config import SourcesConfig
 from modelrollout.notify.config import Config
 from modelrollout.notify.links import LinkTemplate
 from modelrollout.web.settings import WebSettings
 
-__all__ = ["Settings"]
+__all__ = ["LeaseSettings", "Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSettings:
+    """How replicas agree on the one that decides."""
+
+    wanted: bool = False
+    """Without, this process decides, whoever else does."""
+    namespace: str = ""
+    name: str = ""
+    identity: str = "one"
+    """Name of this replica; a container that starts again in the same pod has the same."""
+    timing: Timing = field(default_factory=Timing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +63,5 @@ class Settings:
     """How many rollouts have series of their own there."""
     links: tuple[LinkTemplate, ...] = ()
     """Where to look further, for incidents and messages."""
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
+    """Which replica decides."""

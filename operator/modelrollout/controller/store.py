@@ -10,8 +10,8 @@ import logging
 from collections import OrderedDict
 from typing import Any, Final
 
-from modelrollout.api.objects import Decided, Rollout
-from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.api.objects import Decided, Rollout, read_status
+from modelrollout.api.status import DecidedBy, ModelRolloutStatus
 
 __all__ = ["Key", "Store"]
 
@@ -36,7 +36,7 @@ class Store:
         self._dead: OrderedDict[str, None] = OrderedDict()
 
     def put(self, body: Body) -> bool:
-        """Remember a ModelRollout; whether anything but its status (which only we write) is new."""
+        """Remember a ModelRollout; whether anything but its status is new, or another process wrote that."""
         body = _without_details(body)
         metadata = body["metadata"]
         key = (metadata["namespace"], metadata["name"])
@@ -98,6 +98,36 @@ class Store:
     def every(self) -> list[Key]:
         """Every ModelRollout."""
         return list(self._rollouts)
+
+    def asked_about(self) -> list[Key]:
+        """Every ModelRollout that is there, or that a decision names."""
+        return list(dict.fromkeys([*self._rollouts, *self._decisions]))
+
+    def last_decider(self) -> DecidedBy | None:
+        """Of the processes that wrote the statuses, the one of the highest epoch."""
+        found = [one for body in self._rollouts.values() if (one := read_status(body).decided_by) is not None]
+        return max(found, key=lambda one: one.epoch, default=None)
+
+    def renew(self, rollouts: tuple[list[Body], int], decisions: tuple[list[Body], int]) -> None:
+        """Take in lists that were asked for just now, each with its resourceVersion: also what is gone."""
+        bodies, version = rollouts
+        there = {body["metadata"]["uid"] for body in bodies}
+        for key, body in list(self._rollouts.items()):
+            if body["metadata"]["uid"] not in there and _version(body) <= version:
+                self.drop(key, body["metadata"]["uid"])
+        for body in bodies:
+            self.put(body)
+        answered = {key: dict(known) for key, known in self._decisions.items()}
+        for key, known in answered.items():
+            for name, body in known.items():
+                if _version(body) <= decisions[1]:
+                    self.drop_decision(key, name)
+        for body in decisions[0]:
+            self.put_decision(body)
+
+    def forget_decided(self) -> None:
+        """Forget what the decisions of an earlier term left; what stands in the cluster counts."""
+        self._live = {}
 
     def keys(self, namespace: str | None) -> list[Key]:
         """Every ModelRollout of a namespace; of all of them for None."""
@@ -179,4 +209,5 @@ def _judged_fields(body: Body) -> tuple[object, ...]:
         metadata.get("generation"),
         metadata.get("deletionTimestamp"),
         tuple(metadata.get("finalizers") or ()),
+        (body.get("status") or {}).get("decidedBy"),
     )

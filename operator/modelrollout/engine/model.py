@@ -125,6 +125,8 @@ class Marker:
     reason: str = ""
     message: str = ""
     decision: str = ""
+    epoch: int = 0
+    """In which time of whom it was written; the shell's, decisions do not depend on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,8 @@ def _may_go_up_now(d: Draft) -> bool:
     that are not there."""
     if contest.is_on(d) or not raising.ready_to_carry(d, d.status.weight):
         return False
+    if d.input.route.state is RouteState.MISSING:  # what is made anew has no version to test, so it begins at 0
+        return False
     return raising.is_fast(d) or not raising.may_raise(d)
 
 

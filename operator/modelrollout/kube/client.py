@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import json
 import random
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -45,6 +46,7 @@ __all__ = [
     "FREEZES",
     "HTTP_ROUTES",
     "INCIDENTS",
+    "LEASES",
     "NAMESPACES",
     "PODS",
     "REPLICA_SETS",
@@ -53,6 +55,8 @@ __all__ = [
     "SERVICES",
     "TOKEN_REVIEWS",
     "ConflictError",
+    "Fence",
+    "FencedError",
     "Gone",
     "Invalid",
     "Kube",
@@ -100,6 +104,13 @@ class Invalid(KubeError):  # noqa: N818 - named after the API's reason
     """422 or 400: the object is refused as it is; trying again will not help."""
 
 
+class FencedError(KubeError):
+    """Not sent: this process does not decide any more."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(0, message)
+
+
 class Gone(KubeError):  # noqa: N818 - named after the HTTP status
     """410: the watch is too old; list again."""
 
@@ -137,6 +148,7 @@ DEPLOYMENTS: Final = Resource("apps", "v1", "deployments")
 REPLICA_SETS: Final = Resource("apps", "v1", "replicasets")
 SERVICES: Final = Resource("", "v1", "services")
 PODS: Final = Resource("", "v1", "pods")
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
 NAMESPACES: Final = Resource("", "v1", "namespaces")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices")
 HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "httproutes")
@@ -150,11 +162,37 @@ ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "subjectaccessrev
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    method: str
+    path: str
+    query: Mapping[str, str]
+    data: bytes | None = None
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
     rest_seconds: float
     """For how long the API server asked to stay away."""
     raw: bytes
+
+
+class Fence(Protocol):
+    """The right to write, which ends with the time for which this process decides."""
+
+    careful: float
+    """Timeout of a careful write, in seconds."""
+
+    async def hold(self, seconds: float) -> None:
+        """Return as soon as that right is sure to last for so many seconds more.
+
+        Raises
+        ------
+        FencedError
+            If it has ended.
+        """
+        ...
 
 
 class Kube:
@@ -174,6 +212,7 @@ class Kube:
         )
         self._proxy = _proxy(configuration)
         self._turnstile = Turnstile(qps, burst)
+        self._fence: Fence | None = None
         self._failing = False
         self._answered_at = 0.0
         self.returned: Callable[[], None] = lambda: None
@@ -193,39 +232,72 @@ class Kube:
         """Close the connections."""
         await self._session.close()
 
+    def fenced(self, fence: Fence) -> Kube:
+        """The same connections, but nothing is written after the right to it has ended; *careful* writes, which a
+        process that was replaced must not send late, go out only if that right outlives the request."""
+        fenced = copy.copy(self)
+        fenced._fence = fence
+        return fenced
+
     async def get(self, path: str, **query: str) -> dict[str, Any]:
         """Read an object or a list."""
         return await self._json("GET", path, query=query)
 
+    async def get_within(self, seconds: float, path: str) -> dict[str, Any]:
+        """Read an object of which an answer that comes later is no use."""
+        return await self._json("GET", path, seconds=seconds)
+
     async def create(
-        self, path: str, body: dict[str, Any], *, dry_run: bool = False, lane: Lane = Lane.WORK
+        self,
+        path: str,
+        body: dict[str, Any],
+        *,
+        dry_run: bool = False,
+        lane: Lane = Lane.WORK,
+        seconds: float | None = None,
     ) -> dict[str, Any]:
         """Create an object."""
         query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
-        return await self._json("POST", path, body=body, query=query, lane=lane)
+        return await self._json("POST", path, body=body, query=query, lane=lane, seconds=seconds)
 
-    async def delete(self, path: str, *, propagation: str = "Background") -> None:
-        """Delete an object; one that is gone already is no error."""
+    async def replace(self, path: str, body: dict[str, Any], *, seconds: float | None = None) -> dict[str, Any]:
+        """Write a whole object over the one of the body's resourceVersion."""
+        return await self._json("PUT", path, body=body, query={"fieldManager": FIELD_MANAGER}, seconds=seconds)
+
+    async def delete(self, path: str, *, propagation: str = "Background", version: str = "") -> None:
+        """Delete an object, which is a careful write; one that is gone already is no error. ``version``: only while it
+        has this resourceVersion."""
+        body = {"preconditions": {"resourceVersion": version}} if version else None
         with contextlib.suppress(NotFound):
-            await self._json("DELETE", path, query={"propagationPolicy": propagation})
+            await self._json("DELETE", path, body=body, query={"propagationPolicy": propagation}, careful=True)
 
-    async def apply(self, path: str, body: dict[str, Any], *, lane: Lane = Lane.WORK) -> dict[str, Any]:
+    async def apply(
+        self, path: str, body: dict[str, Any], *, lane: Lane = Lane.WORK, careful: bool = False
+    ) -> dict[str, Any]:
         """Server-side apply under the operator's field manager, taking over fields that others changed.
 
         Source: KEP-555, Server-Side Apply.
         """
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return await self._json("PATCH", path, body=body, query=query, content_type=_APPLY, lane=lane)
+        return await self._json("PATCH", path, body=body, query=query, content_type=_APPLY, lane=lane, careful=careful)
 
-    async def json_patch(self, path: str, ops: list[dict[str, Any]], *, lane: Lane = Lane.WORK) -> dict[str, Any]:
+    async def json_patch(
+        self, path: str, ops: list[dict[str, Any]], *, lane: Lane = Lane.WORK, careful: bool = False
+    ) -> dict[str, Any]:
         """RFC 6902 patch; a failed ``test`` raises :class:`ConflictError`."""
         query = {"fieldManager": FIELD_MANAGER}
-        return await self._json("PATCH", path, body=ops, query=query, content_type=_JSON_PATCH, lane=lane)
+        return await self._json(
+            "PATCH", path, body=ops, query=query, content_type=_JSON_PATCH, lane=lane, careful=careful
+        )
 
-    async def merge_patch(self, path: str, body: dict[str, Any], *, lane: Lane = Lane.WORK) -> dict[str, Any]:
+    async def merge_patch(
+        self, path: str, body: dict[str, Any], *, lane: Lane = Lane.WORK, careful: bool = False
+    ) -> dict[str, Any]:
         """RFC 7386 patch."""
         query = {"fieldManager": FIELD_MANAGER}
-        return await self._json("PATCH", path, body=body, query=query, content_type=_MERGE_PATCH, lane=lane)
+        return await self._json(
+            "PATCH", path, body=body, query=query, content_type=_MERGE_PATCH, lane=lane, careful=careful
+        )
 
     async def _json(
         self,
@@ -236,13 +308,29 @@ class Kube:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         lane: Lane = Lane.WORK,
+        careful: bool = False,
+        seconds: float | None = None,
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        asked = _Asked(method, path, query or {}, data, content_type)
+        if seconds is not None:  # about the Lease: waits for nobody, and whoever asked repeats it
+            answer = await self._exchange(asked, seconds)
+        else:
+            answer = await self._in_turn(asked, lane, careful=careful)
+        _raise_for(answer.status, answer.raw)
+        found = json.loads(answer.raw)
+        assert isinstance(found, dict)
+        return found
+
+    async def _in_turn(self, asked: _Asked, lane: Lane, *, careful: bool) -> _Answer:
+        """Send a request when its lane has room; what lowers a weight is repeated at once."""
         for attempt in range(1, _ATTEMPTS + 1):
             last = attempt == _ATTEMPTS
             try:
-                async with self._turnstile.turn(lane, _namespace(path)):
-                    answer = await self._exchange(method, path, query or {}, data, content_type, lane)
+                async with self._turnstile.turn(lane, _namespace(asked.path)):
+                    answer = await self._permitted(asked, lane, careful=careful)
+            except FencedError:
+                raise
             except KubeError:
                 if last or lane is not Lane.LOWERING:  # which alone is harmless to repeat, and must not wait
                     raise
@@ -252,19 +340,23 @@ class Kube:
                 self._turnstile.refused(lane, answer.rest_seconds)
             if lane is Lane.LOWERING:
                 await asyncio.sleep(_JITTER_SECONDS * attempt * (0.5 + random.random()))
-        _raise_for(answer.status, answer.raw)
-        found = json.loads(answer.raw)
-        assert isinstance(found, dict)
-        return found
+        return answer
 
-    async def _exchange(
-        self, method: str, path: str, query: Mapping[str, str], data: bytes | None, content_type: str, lane: Lane
-    ) -> _Answer:
-        """One request and its whole answer."""
+    async def _permitted(self, asked: _Asked, lane: Lane, *, careful: bool) -> _Answer:
+        """Send it if this process may still write; the API server gives up on a careful one when we do."""
         seconds = _LOWERING_TIMEOUT_SECONDS if lane is Lane.LOWERING else _TIMEOUT_SECONDS
+        if self._fence is not None and asked.method != "GET":
+            seconds = min(seconds, self._fence.careful) if careful else seconds
+            await self._fence.hold(seconds if careful else 0.0)
+            if careful:
+                asked = replace(asked, query={**asked.query, "timeout": f"{1000 * seconds:.0f}ms"})
+        return await self._exchange(asked, seconds)
+
+    async def _exchange(self, asked: _Asked, seconds: float) -> _Answer:
+        """One request and its whole answer."""
         timeout = aiohttp.ClientTimeout(total=seconds)
-        with _counted(method, path) as counted:
-            response = await self._send(method, path, query, timeout, data, content_type)
+        with _counted(asked.method, asked.path) as counted:
+            response = await self._send(asked, timeout)
             try:
                 async with response:
                     answer = _Answer(response.status, _rest_seconds(response.headers), await response.read())
@@ -274,24 +366,16 @@ class Kube:
             counted.code = str(answer.status)
         return answer
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        timeout: aiohttp.ClientTimeout,
-        data: bytes | None = None,
-        content_type: str = "application/json",
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, asked: _Asked, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         token = (await self._configuration.auth_settings()).get("BearerToken", {}).get("value")
         headers = {"Authorization": token} if token else {}
-        if data is not None:
-            headers["Content-Type"] = content_type
+        if asked.data is not None:
+            headers["Content-Type"] = asked.content_type
         try:
             response = await self._session.request(
-                method,
-                f"{self._host}{path}{'?' if query else ''}{urlencode(query)}",
-                data=data,
+                asked.method,
+                f"{self._host}{asked.path}{'?' if asked.query else ''}{urlencode(asked.query)}",
+                data=asked.data,
                 headers=headers,
                 timeout=timeout,
                 proxy=self._proxy,
@@ -330,7 +414,7 @@ class Kube:
         } | ({"labelSelector": selector} if selector else {})
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT_SECONDS, sock_read=90.0)
         with _counted("WATCH", path) as answer:
-            response = await self._send("GET", path, query, timeout)
+            response = await self._send(_Asked("GET", path, query), timeout)
             answer.code = str(response.status)
         try:
             if response.status != 200:

@@ -128,6 +128,16 @@ class Reflector:
         if self._remember(self._slim(body)):
             self._changed(body)
 
+    async def refresh(self) -> None:
+        """List anew, beside the watch, which may lag behind.
+
+        Raises
+        ------
+        KubeError
+            If that did not succeed.
+        """
+        await self._list()
+
     async def run(self) -> None:
         """List and watch for ever; breaks are retried with growing, jittered pauses."""
         loop = asyncio.get_running_loop()

@@ -189,7 +189,13 @@ def _marker(route: Body) -> Marker | None:
         reason=str(found.get("reason", "")),
         message=str(found.get("message", "")),
         decision=str(found.get("decision", "")),
+        epoch=_epoch(found),
     )
+
+
+def _epoch(annotation: Mapping[str, Any]) -> int:
+    epoch = annotation.get("epoch")
+    return epoch if isinstance(epoch, int) else 0
 
 
 def _marker_text(marker: Marker, total: int) -> str:
@@ -200,6 +206,7 @@ def _marker_text(marker: Marker, total: int) -> str:
         "message": marker.message,
         "decision": marker.decision,
         "total": total,
+        "epoch": marker.epoch or "",
     }
     return json.dumps({key: value for key, value in fields.items() if value != ""}, sort_keys=True, ensure_ascii=False)
 
@@ -442,9 +449,8 @@ class GatewayApiTraffic:
                 place = find_place(known, rollout.name, ref, adopted)
                 port = place.port or await self._port(rollout, write.weights)
                 ops = patch_for(known, rollout, place, write, port)
-                self._routes.learn(
-                    await self._kube.json_patch(path, ops, lane=Lane.WORK if write.raises else Lane.LOWERING)
-                )
+                lane = Lane.WORK if write.raises else Lane.LOWERING
+                self._routes.learn(await self._kube.json_patch(path, ops, lane=lane, careful=write.raises))
                 return
             except ConflictError:
                 if write.raises or attempt == _ATTEMPTS - 1:
@@ -489,7 +495,8 @@ class GatewayApiTraffic:
         if careful and known is not None:
             body["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
         path = HTTP_ROUTES.path(rollout.namespace, rollout.name)
-        self._routes.learn(await self._kube.apply(path, body, lane=Lane.WORK if careful else Lane.LOWERING))
+        lane = Lane.WORK if careful else Lane.LOWERING
+        self._routes.learn(await self._kube.apply(path, body, lane=lane, careful=careful))
 
 
 def _adopted(rollout: Rollout) -> str:

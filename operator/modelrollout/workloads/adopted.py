@@ -113,7 +113,7 @@ class AdoptedWorkload:
             return
         self.forget(rollout.key)
         path = DEPLOYMENTS.path(rollout.namespace, adopt.deployment, "scale")
-        await self._kube.merge_patch(path, {"spec": {"replicas": replicas}})
+        await self._kube.merge_patch(path, {"spec": {"replicas": replicas}}, careful=replicas == 0)
 
     async def _read(self, namespace: str, adopt: Adopt, labels: Mapping[str, str]) -> AdoptedBackend:
         service = await self._get(SERVICES, namespace, adopt.service)

@@ -255,11 +255,15 @@ class DeploymentWorkload:
         self._deployments.learn(await self._kube.apply(self._path(DEPLOYMENTS, rollout, revision), body))
 
     async def scale(self, rollout: Rollout, revision: str, replicas: int) -> None:
-        """Set the replicas through the scale subresource."""
+        """Set the replicas through the scale subresource; pods are taken away only from what is as it was seen."""
         name = child_name(rollout.name, revision)
         path = DEPLOYMENTS.path(rollout.namespace, name, "scale")
-        answer = await self._kube.merge_patch(path, {"spec": {"replicas": replicas}})
         known = self._deployments.get(rollout.namespace, name)
+        fewer = known is not None and replicas < known["spec"].get("replicas", 1)
+        body: Body = {"spec": {"replicas": replicas}}
+        if known is not None and fewer:
+            body["metadata"] = {"resourceVersion": known["metadata"]["resourceVersion"]}
+        answer = await self._kube.merge_patch(path, body, careful=fewer)
         if known is not None:
             version = answer["metadata"]["resourceVersion"]
             self._deployments.learn(
@@ -341,8 +345,10 @@ class DeploymentWorkload:
         self._deployments.learn(await self._kube.merge_patch(path, {"metadata": metadata}))
 
     async def delete(self, rollout: Rollout, revision: str) -> None:
-        """Remove the Deployment and the Service."""
-        await self._kube.delete(self._path(DEPLOYMENTS, rollout, revision))
+        """Remove the Deployment, if it is as it was seen, and the Service."""
+        known = self._deployments.get(rollout.namespace, child_name(rollout.name, revision))
+        version = str(known["metadata"]["resourceVersion"]) if known is not None else ""
+        await self._kube.delete(self._path(DEPLOYMENTS, rollout, revision), version=version)
         await self._kube.delete(self._path(SERVICES, rollout, revision))
 
     @staticmethod

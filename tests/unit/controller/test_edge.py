@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import kopf
 
+from modelrollout.controller.app import Ending
 from modelrollout.controller.edge import configure, register
 from modelrollout.controller.settings import Settings
 from modelrollout.metrics.source_config import single
@@ -13,7 +12,7 @@ from modelrollout.metrics.source_config import single
 
 def test_only_event_handlers_are_registered() -> None:
     registry = kopf.OperatorRegistry()
-    register(registry, Settings(single("http://prometheus", allow_promql=False)), asyncio.Event())
+    register(registry, Settings(single("http://prometheus", allow_promql=False)), Ending())
     assert len(registry._watching.get_all_handlers()) == 2
     for other in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert not other.get_all_handlers(), "such handlers write annotations or finalizers, or run on their own"

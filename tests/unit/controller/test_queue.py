@@ -304,3 +304,17 @@ def test_rule_14_what_failed_is_looked_at_at_once_when_the_api_server_is_back() 
         _run(script)
     finally:
         logging.disable(logging.NOTSET)
+
+
+async def test_a_closed_queue_takes_in_nothing_and_is_never_stuck() -> None:
+    """Of a replica that stands by: what happens is looked at by the one that decides."""
+
+    async def look(key: tuple[str, str]) -> float | None:
+        raise AssertionError(key)
+
+    queue = WorkQueue(look, workers=1)
+    queue.add(("recs", "before"))
+    queue.close()
+    queue.add(("recs", "after"), urgent=True)
+    assert queue.state.length == (0, 0)
+    assert queue.state.stuck_for == 0.0

@@ -130,3 +130,38 @@ def test_who_uses_a_route_is_known_through_every_change() -> None:
     store.put(_rollout(3, generation=2) | {"spec": attached})
     store.drop(KEY, "u-1")
     assert store.routed(("recs", "shared")) == []
+
+
+def test_detail_28_a_status_that_another_process_wrote_is_news() -> None:
+    store = Store()
+    ours = {"status": {"decidedBy": {"epoch": 3, "holder": "us"}}}
+    store.put(_rollout(1) | ours)
+    assert not store.put(_rollout(2) | ours)
+    assert store.put(_rollout(3) | {"status": {"decidedBy": {"epoch": 4, "holder": "next"}}})
+    last = store.last_decider()
+    assert last is not None
+    assert (last.epoch, last.holder) == (4, "next")
+
+
+def test_detail_28_a_new_list_also_tells_what_is_gone() -> None:
+    """What the watch has not brought yet when another process decided until now."""
+    store = Store()
+    store.put(_rollout(5))
+    store.set_live(KEY, "u-1", ModelRolloutStatus())
+    other = _rollout(6, uid="u-2")
+    other["metadata"]["name"] = "vanished"
+    store.put(other)
+    young = _rollout(99, uid="u-3")
+    young["metadata"]["name"] = "young"
+    store.put(young)
+    store.put_decision(_decision("pause", 3))
+    store.put_decision(_decision("old", 4))
+    answered = _decision("old", 8, status={"state": "Done"})
+    store.renew(([_rollout(9, generation=4)], 10), ([answered, _decision("new", 7)], 10))
+    assert set(store.every()) == {KEY, ("recs", "young")}, "what came after the list was made stays"
+    found = store.rollout(KEY)
+    assert found is not None
+    assert found["metadata"]["generation"] == 4
+    assert [one.name for one in store.decisions(KEY)] == ["new"]
+    store.forget_decided()
+    assert store.live(KEY, "u-1") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Outcome, Phase, Reason, Role, Urgency, Verdict
 from modelrollout.api.gate import IdentityBy, MetricIdentity
 from modelrollout.api.grammar import parse_limit
@@ -648,3 +649,22 @@ def test_a_breach_is_found_after_the_clock_was_set_back() -> None:
     world.run(30)
     world.behaviour["2"] = Behaviour(errors=0.2)
     assert world.run_until(lambda: world.weight == 0) < 75
+
+
+def test_detail_28_a_route_that_is_made_anew_begins_without_the_candidate() -> None:
+    """It has no version against which a late write could be refused, so the first write of it raises nothing. An undo
+    otherwise goes to all traffic in one write."""
+    world = serving()
+    first = world.stable
+    world.apply("2")
+    world.run_until(lambda: world.status.phase is Phase.STABLE and world.stable != first)
+    world.say(Verb.UNDO)
+    world.run_until(lambda: world.weight == 100)
+    world.delete_route()
+    known = len(world.done)
+    world.run(120)
+    made, *others = [action for _, action in world.done[known:] if isinstance(action, SetWeights)]
+    assert made.weights.get(first, 0) == 0
+    assert not made.raises
+    assert next(one.raises for one in others if one.weights.get(first, 0) > 0)
+    assert world.stable == first

@@ -16,7 +16,17 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 from yarl import URL
 
-from modelrollout.kube.client import ROLLOUTS, TOKEN_REVIEWS, ConflictError, Gone, Invalid, Kube, KubeError, NotFound
+from modelrollout.kube.client import (
+    ROLLOUTS,
+    TOKEN_REVIEWS,
+    ConflictError,
+    FencedError,
+    Gone,
+    Invalid,
+    Kube,
+    KubeError,
+    NotFound,
+)
 from modelrollout.kube.limits import Lane
 from modelrollout.telemetry.meters import REGISTRY
 
@@ -259,3 +269,55 @@ async def test_a_token_that_changes_is_taken_up(serve: Serve, tmp_path: Path, mo
     await kube.get("/x")
     await kube.close()
     assert seen == ["bearer first", "bearer first", "bearer second"]
+
+
+class _Fence:
+    """The right to write, for so many seconds more."""
+
+    careful = 2.5
+
+    def __init__(self, left: float) -> None:
+        self.left = left
+
+    async def hold(self, seconds: float) -> None:
+        if self.left <= seconds:
+            raise FencedError("over")
+
+
+async def test_detail_28_a_careful_write_goes_out_only_if_the_lease_outlives_it(serve: Serve) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        seen.append((request.method, request.query.get("timeout")))
+        return web.json_response({})
+
+    kube = await serve(note)
+    short, over = kube.fenced(_Fence(1.0)), kube.fenced(_Fence(0.0))
+    await kube.fenced(_Fence(4.0)).apply("/x", {}, careful=True)
+    await short.json_patch("/x", [], lane=Lane.LOWERING)
+    await over.get("/x")
+    assert seen == [("PATCH", "2500ms"), ("PATCH", None), ("GET", None)], "the server is told to give up with us"
+    refused: list[Awaitable[object]] = [
+        short.apply("/x", {}, careful=True),
+        short.json_patch("/x", [], careful=True),
+        short.merge_patch("/x", {}, careful=True),
+        short.delete("/x"),
+        over.json_patch("/x", [], lane=Lane.LOWERING),
+        over.create("/x", {}),
+    ]
+    for write in refused:
+        with pytest.raises(FencedError):
+            await write
+    assert len(seen) == 3, "nothing was sent"
+
+
+async def test_detail_28_what_was_changed_meanwhile_is_not_deleted(serve: Serve) -> None:
+    bodies: list[str] = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        bodies.append(await request.text())
+        return web.json_response({"message": "the object has been modified"}, status=409)
+
+    with pytest.raises(ConflictError):
+        await (await serve(note)).delete("/x", version="41")
+    assert json.loads(bodies[0]) == {"preconditions": {"resourceVersion": "41"}}

@@ -138,7 +138,7 @@ class _Cluster:
             raise NotFound(404, path)
         return cast(Body, answer)
 
-    async def merge_patch(self, path: str, body: Body) -> Body:
+    async def merge_patch(self, path: str, body: Body, *, careful: bool = False) -> Body:
         self.patched.append((path, body))
         return {}
 
