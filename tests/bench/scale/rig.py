@@ -153,3 +153,8 @@ class Rig:
     def operator_mib(self) -> float:
         """The operator's memory at most, since its start."""
         return memory_mib(self.operator.pid, peak=True)
+
+    def looked_at_since(self, moment: float) -> int:
+        """How many rollouts on trial the operator has judged by metrics of after a moment, by its own metrics."""
+        name = "modelrollout_rollout_evaluated_timestamp_seconds"
+        return sum(value > moment for one, _, value in self.operator.scrape().of() if one == name)

@@ -60,6 +60,8 @@ class Result:
     breach: Spread | None = None
     kill: Spread | None = None
     restart_seconds: float = 0.0
+    all_looked_at_seconds: float | None = None
+    """Until every rollout on trial was judged again, at most."""
     outage_rollbacks: int | None = None
     false_rollbacks: int = 0
     good_minutes: float = 0.0
@@ -154,6 +156,18 @@ class _Run:
         self.result.restart_seconds = time.monotonic() - begun
         self.result.kill = spread(self._wait(dict.fromkeys(self._dying, (0, at)), _BREACH_SECONDS).values())
         self._progress(f"kill -9 and breach -> weight 0: {self.result.kill} s")
+        self.result.all_looked_at_seconds = self._until_all_are_judged(at)
+
+    def _until_all_are_judged(self, since: float) -> float | None:
+        """Seconds, at most: the operator is asked only now, because its answer costs it a part of a second."""
+        deadline = time.monotonic() + _BREACH_SECONDS
+        while time.monotonic() < deadline:
+            judged = self._rig.looked_at_since(since)
+            on_trial = sum(one["phase"] == "Progressing" for one in self._rig.seen().values())
+            if judged >= on_trial:
+                return time.time() - since
+            let_pass(1.0)
+        return None
 
     def outage(self) -> None:
         """Prometheus is away for a minute."""

@@ -44,6 +44,10 @@ def _spent(cost: Cost | None, number: int) -> str:
     return f"{cost.cpu['operator'] / number:.2f}, {sum(cost.requests.values()) / number:.0f}"
 
 
+def _judged_again(result: Result) -> str:
+    return _NONE if result.all_looked_at_seconds is None else f"{result.all_looked_at_seconds:.0f}"
+
+
 def _setting(result: Result) -> str:
     setting = result.setting
     return f"{setting.min_breach_time}, {setting.errors_above}, {setting.false_rollback_rate}"
@@ -71,6 +75,7 @@ _ROWS: Final[Sequence[tuple[str, Callable[[Result], str]]]] = (
     ("breach → weight 0, p50 / p99 / max, s", lambda one: str(one.breach or _NONE)),
     ("kill -9 and breach → weight 0, p50 / p99 / max, s", lambda one: str(one.kill or _NONE)),
     ("  of which until the operator works again, s", lambda one: f"{one.restart_seconds:.1f}" if one.kill else _NONE),
+    ("  until every rollout was judged again, at most, s", _judged_again),
     ("good ones rolled back by a 60 s outage of Prometheus", lambda one: _count(one.outage_rollbacks)),
     ("good ones rolled back in the whole run", lambda one: f"{one.false_rollbacks}"),
     ("  in so many rollout-minutes of good candidates", lambda one: f"{one.good_minutes:.0f}"),
