@@ -69,6 +69,7 @@ class AdoptedWorkload:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._known: dict[tuple[str, str], tuple[float, _Said, AdoptedBackend]] = {}
+        self._reading: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def observe(self, rollout: Rollout, status: ModelRolloutStatus) -> AdoptedBackend | None:
         """What ``spec.adopt`` names, not older than the situation asks for; None when it names nothing.
@@ -87,6 +88,9 @@ class AdoptedWorkload:
         now = time.monotonic()
         if known is not None and said == says and now - at < _may_be_old(known, status):
             return known
+        if known is not None and said == says and status.weight > 0:
+            self._refresh(rollout, says, known)
+            return known
         try:
             found = await self._read(rollout.namespace, *says)
         except KubeError as error:
@@ -96,6 +100,23 @@ class AdoptedWorkload:
             return known
         self._known[rollout.key] = (now, says, found)
         return found
+
+    def _refresh(self, rollout: Rollout, says: _Said, known: AdoptedBackend) -> None:
+        """Read it again beside the look: a candidate that has traffic may have to lose it now, whatever hangs."""
+        if rollout.key in self._reading:
+            return
+
+        async def read() -> None:
+            try:
+                found = await self._read(rollout.namespace, *says)
+            except KubeError as error:
+                _log.warning("%s/%s: what was adopted cannot be read: %s", *rollout.key, error)
+                found = known
+            if rollout.key in self._known:  # else it was forgotten meanwhile
+                self._known[rollout.key] = (time.monotonic(), says, found)
+
+        task = self._reading[rollout.key] = asyncio.create_task(read())
+        task.add_done_callback(lambda _: self._reading.pop(rollout.key, None))
 
     def last_seen(self, rollout: Rollout) -> AdoptedBackend | None:
         """What the last look found."""

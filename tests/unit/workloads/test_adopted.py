@@ -229,3 +229,29 @@ def test_detail_3_only_the_scale_of_a_named_deployment_is_ever_written() -> None
     assert cluster.patched == []
     asyncio.run(AdoptedWorkload(cast(Any, cluster)).scale(_rollout(deployment="old"), 0))
     assert cluster.patched == [("/apis/apps/v1/namespaces/recs/deployments/old/scale", {"spec": {"replicas": 0}})]
+
+
+async def test_detail_3_a_candidate_with_traffic_does_not_wait_for_what_was_adopted() -> None:
+    """A rollback must not stand behind a read that hangs."""
+    cluster, answered = _serving(), asyncio.Event()
+
+    class Hanging(_Cluster):
+        async def get(self, path: str, **query: str) -> Body:
+            await answered.wait()
+            return await super().get(path, **query)
+
+    workload, key = AdoptedWorkload(cast(Any, cluster)), _rollout().key
+    first = await workload.observe(_rollout(), STABLE)
+    at, said, known = workload._known[key]
+    workload._known[key] = (at - 100.0, said, known)
+    workload._kube = cast(Any, Hanging(**cluster.answers | {"endpointslices": {"items": [_slice("1")]}}))
+    under_traffic = STABLE.model_copy(update={"weight": 50, "candidate": RevisionRef(revision="0123456789")})
+    for _ in range(2):
+        async with asyncio.timeout(1):
+            assert await workload.observe(_rollout(), under_traffic) is first
+    answered.set()
+    await workload._reading[key]
+    later = await workload.observe(_rollout(), under_traffic)
+    assert later is not None
+    assert later.adopted.view is not None
+    assert later.adopted.view.ready == 1
