@@ -147,7 +147,8 @@ class WorkQueue:
             timeout = max(0.0, self._delays[0][0] - loop.time()) if self._delays else None
             self._sooner.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sooner.wait(), timeout)
+                async with asyncio.timeout(timeout):  # not wait_for: up to 3.11 it may swallow the end of this task
+                    await self._sooner.wait()
 
     async def _serve(self, key: Key) -> None:
         loop, begun = asyncio.get_running_loop(), self._running[key]

@@ -115,7 +115,8 @@ class Line:
                 continue
             self._sooner.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sooner.wait(), pause)
+                async with asyncio.timeout(pause):  # not wait_for: up to 3.11 it may swallow the end of this task
+                    await self._sooner.wait()
 
     async def _try(self, job: Job) -> None:
         job.attempts += 1

@@ -318,3 +318,18 @@ async def test_a_closed_queue_takes_in_nothing_and_is_never_stuck() -> None:
     queue.add(("recs", "after"), urgent=True)
     assert queue.state.length == (0, 0)
     assert queue.state.stuck_for == 0.0
+
+
+@pytest.mark.parametrize("later", range(5))
+async def test_the_queue_ends_when_it_is_told_to_also_while_something_is_added(later: int) -> None:
+    """A stop that is swallowed would last until the container is killed."""
+    queue = WorkQueue(lambda key: asyncio.sleep(0.0), workers=1)
+    queue.add_after(A, 100)
+    task = asyncio.create_task(queue.run())
+    await asyncio.sleep(0.01)
+    queue.add_after(B, 50)
+    for _ in range(later):
+        await asyncio.sleep(0)
+    task.cancel()
+    ended, _ = await asyncio.wait([task], timeout=1)
+    assert ended
