@@ -30,7 +30,7 @@ Key = tuple[str, str]
 
 _MINUTE: Final = 60.0
 _SETTLES: Final = timedelta(seconds=1.0)
-_REST: Final = timedelta(seconds=_MINUTE / 2)
+_REST: Final = timedelta(seconds=10)
 """So long after a write no numbers follow, though the rollout's minute begins."""
 
 
@@ -42,7 +42,7 @@ class _Written:
 
 
 def next_minute(uid: str, after: datetime) -> datetime:
-    """The first instant, at least half a minute after a write, at which an object's numbers may be written."""
+    """The first instant, some time after a write, at which an object's numbers may be written."""
     offset = zlib.crc32(uid.encode()) % 60_000 / 1000
     earliest = (after + _REST).timestamp()
     return datetime.fromtimestamp(earliest + (offset - earliest) % _MINUTE, after.tzinfo)
