@@ -175,6 +175,8 @@ def _whole_life(scene: Scene) -> None:
     scene.apply("3", change=changed(**quick), CRASH="no")
     scene.reach("RolledBack", version="2")
     eventually(lambda: not scene.get("rolloutincidents", f"{scene.name}-0"), "the oldest record to be gone", timeout=30)
+    scene.apply("3", change=changed(**quick, deletionPolicy="Delete"), CRASH="no")
+    eventually(lambda: scene.deployment("2")["metadata"].get("ownerReferences"), "version 2 to be owned", timeout=30)
     scene.kubectl("delete", "mro", scene.name)
 
 
