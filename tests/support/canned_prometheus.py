@@ -93,8 +93,8 @@ def _rows(one: Exporter, text: str, mark: str, at: float) -> list[tuple[dict[str
         ok = [] if "5.." in text else [row(total - bad, __name__="requests_total", code="200")]
         return [*ok, row(bad, __name__="requests_total", code="500")]
     if text.startswith("request_seconds_bucket"):
-        wanted = re.search(r'le=~"([^}]*)"', text)
-        chosen = [le for le in _BOUNDS if wanted is None or le.replace("+", "") in wanted.group(1)]
+        wanted = re.search(r'le=~"([^"]*)"', text)
+        chosen = _BOUNDS if wanted is None else tuple(wanted.group(1).replace("\\", "").split("|"))
         values = dict(zip(_BOUNDS, _SHARES, strict=True))
         return [row(int(total * values[le]), __name__="request_seconds_bucket", le=le) for le in chosen]
     if text.startswith("clicks_total"):
