@@ -32,7 +32,7 @@ Key = tuple[str, str]
 
 LANES: Final = ("urgent", "ordinary")
 _FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 30.0
+_LONGEST_PAUSE: Final = 10.0
 _MOST_DOUBLINGS: Final = 10
 
 

@@ -73,6 +73,7 @@ _LOWERING_TIMEOUT_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 3
 _AWAY: Final = (0, 502, 503, 504)
 """No answer, or one of whoever stands before the API server."""
+_PASSING: Final = (500, 502, 503, 504)
 _OUTAGE_SECONDS: Final = 2.0
 _JITTER_SECONDS: Final = 0.05
 _KEPT_ALIVE_SECONDS: Final = 60.0
@@ -323,7 +324,8 @@ class Kube:
         return found
 
     async def _in_turn(self, asked: _Asked, lane: Lane, *, careful: bool) -> _Answer:
-        """Send a request when its lane has room; what lowers a weight is repeated at once."""
+        """Send a request when its lane has room, and again when it fails quickly: in a look of several requests one
+        that fails would cost the whole look. What is created is not repeated, and what hung only if it lowers."""
         for attempt in range(1, _ATTEMPTS + 1):
             last = attempt == _ATTEMPTS
             try:
@@ -331,15 +333,17 @@ class Kube:
                     answer = await self._permitted(asked, lane, careful=careful)
             except FencedError:
                 raise
-            except KubeError:
-                if last or lane is not Lane.LOWERING:  # which alone is harmless to repeat, and must not wait
+            except KubeError as error:
+                hung = isinstance(error.__cause__, TimeoutError)
+                if last or asked.method == "POST" or (hung and lane is not Lane.LOWERING):
                     raise
             else:
-                if answer.status != 429 or last:
+                again = answer.status == 429 or (answer.status in _PASSING and asked.method != "POST")
+                if last or not again:
                     break
-                self._turnstile.refused(lane, answer.rest_seconds)
-            if lane is Lane.LOWERING:
-                await asyncio.sleep(_JITTER_SECONDS * attempt * (0.5 + random.random()))
+                if answer.status == 429:
+                    self._turnstile.refused(lane, answer.rest_seconds)
+            await asyncio.sleep(_JITTER_SECONDS * attempt * (0.5 + random.random()))
         return answer
 
     async def _permitted(self, asked: _Asked, lane: Lane, *, careful: bool) -> _Answer:

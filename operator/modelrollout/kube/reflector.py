@@ -24,6 +24,8 @@ Key = tuple[str, str]
 
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 15.0
+_LONGEST_AFTER_A_LIST: Final = 2.0
+"""A server that answers and then cuts the watch is there: copies should not be stale for long."""
 _SELDOM: Final = 60.0
 _HEALTHY_SECONDS: Final = 5.0
 _PAGE: Final = "500"
@@ -144,18 +146,20 @@ class Reflector:
         pause = _FIRST_PAUSE
         while True:
             begun = self.alive_at = loop.time()
+            longest = _SELDOM if self.optional else _LONGEST_PAUSE
             try:
-                await self._watch(await self._list())
+                version = await self._list()
+                longest = _LONGEST_AFTER_A_LIST
+                await self._watch(version)
             except KubeError as error:
                 self.error = error
                 self.tried.set()
-                if loop.time() - begun > _HEALTHY_SECONDS:
-                    pause = _FIRST_PAUSE
+                pause = _FIRST_PAUSE if loop.time() - begun > _HEALTHY_SECONDS else min(pause, longest)
                 if not isinstance(error, Gone):
                     meters.REFLECTOR_FAILURES.labels(self._resource.plural).inc()
                     _log.warning("watching %s: %s; again in %.1f s", self._resource.plural, error, pause)
                 await asyncio.sleep(pause * (0.5 + random.random()))
-                pause = min(pause * 2, _SELDOM if self.optional else _LONGEST_PAUSE)
+                pause = min(pause * 2, longest)
 
     async def _list(self) -> str:
         query = {"labelSelector": self._selector} if self._selector else {}
