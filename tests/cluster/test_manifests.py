@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from localcluster import LocalCluster
+from localcluster import LocalCluster, eventually
 from localcluster.api import ApiError
 from tests.support.kubectl import kustomize
 from tests.support.operator import ROOT, Operator
@@ -36,6 +36,20 @@ def test_every_overlay_is_admitted(installed: LocalCluster) -> None:
     done = installed.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", input=text)
     assert not done.stderr
     installed.kubectl("delete", "namespace", "recs", "--wait=false")
+
+
+def test_view_edit_and_admin_of_a_namespace_know_rollouts(installed: LocalCluster) -> None:
+    """Aggregated by the controller manager; none of them approves anything, or stands in for rights on pods."""
+
+    def verbs(name: str) -> set[str]:
+        rules = api(installed).get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}")["rules"]
+        return {right.verb for right in expanded(rules) if right.resource == "modelrollouts"}
+
+    eventually(lambda: verbs("view") and verbs("edit") and verbs("admin"), "the roles to be put together")
+    assert verbs("view") == {"get", "list", "watch"}
+    for name in ("edit", "admin"):
+        assert verbs(name) >= {"create", "update", "delete", "promote", "abort"}
+        assert not [verb for verb in verbs(name) if verb == "release" or verb.startswith("approve")]
 
 
 def _pod(changes: Body | None = None) -> Body:
