@@ -23,6 +23,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="the most telling trials only, about two minutes")
     parser.add_argument("--only", default="", metavar="NAME", help="trials whose name (fault/story) has this in it")
     parser.add_argument("--skip", default="", metavar="NAME", help="trials whose name has not this in it")
+    parser.add_argument("--singly", action="store_true", help="one kill -9 a release: a trial for each single write")
     parser.add_argument("--stages", type=int, default=3, help="how many play side by side  [default: 3]")
     parser.add_argument("--list", action="store_true", help="say what there is, and play nothing")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
@@ -39,7 +40,9 @@ def main() -> int:
             print(f"{fault.name:26} {fault.about}  ({', '.join(fault.stories)})")
         return 0
     seed = options.seed if options.seed is not None else random.randrange(1_000_000)
-    plan = Plan(seed, options.short, options.only, options.skip, options.stages, options.evidence)
+    plan = Plan(
+        seed, options.short, options.only, options.skip, 0 if options.singly else 8, options.stages, options.evidence
+    )
     begun = time.monotonic()
 
     def tell(line: str) -> None:

@@ -32,17 +32,19 @@ def _refusal(status: int) -> Answer:
 
 
 class KillAt(Rule):
-    """kill -9 at the n-th write: before the API server sees it, or after it was carried out and before its answer."""
+    """kill -9 at the n-th write: before the API server sees it, or after it was carried out and before its answer.
+    And, if it is asked for, at each write that is so many ``apart`` from it."""
 
-    def __init__(self, kill: Callable[[], None], number: int, *, before: bool) -> None:
+    def __init__(self, kill: Callable[[], None], number: int, *, before: bool, apart: int = 0) -> None:
         super().__init__()
-        self._kill, self._number, self._before = kill, number, before
+        self._kill, self._next, self._before, self._apart = kill, number, before, apart
         self._count = itertools.count(1)
         self._chosen: Call | None = None
 
     async def before(self, call: Call) -> Answer | None:
         """Count the writes."""
-        if call.is_write and next(self._count) == self._number:
+        if call.is_write and next(self._count) == self._next:
+            self._next += self._apart
             if self._before:
                 self._die(call)
             self._chosen = call

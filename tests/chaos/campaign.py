@@ -40,6 +40,8 @@ class Plan:
     """Part of the name (fault/story) of the trials that are played."""
     skip: str = ""
     """Part of the name of those that are not."""
+    apart: int = 8
+    """A trial dies at every so many writes, beginning with the first, the second, …; 0: at one only."""
     stages: int = 3
     evidence: Path | None = None
     """A folder for what is known of trials that broke something: the operator's log, every state, the result."""
@@ -100,10 +102,11 @@ class Campaign:
         self._play([Trial(calm, STORIES[story]) for story in self._kills()], self._plan.stages)
         found = []
         for result in [one for one in self.results if one.fault == calm.name]:
-            for number in range(1, len(result.writes) + _EXTRA_POINTS + 1):
+            points = self._plan.apart or len(result.writes) + _EXTRA_POINTS
+            for number in range(1, points + 1):
                 for moment in ("before", "after"):
                     if self._plan.wants(f"kill-{moment}/{result.story}"):
-                        found.append(_killed_at(result.story, number, moment))
+                        found.append(_killed_at(result.story, number, moment, self._plan.apart))
         return found
 
     def _play(self, trials: list[Trial], stages: int) -> None:
@@ -139,12 +142,12 @@ class Campaign:
         return result
 
 
-def _killed_at(story: str, number: int, moment: str) -> Trial:
+def _killed_at(story: str, number: int, moment: str, apart: int) -> Trial:
     def begin(stage: Stage) -> None:
-        stage.break_api(KillAt(stage.life.kill, number, before=moment == "before"))
+        stage.break_api(KillAt(stage.life.kill, number, before=moment == "before", apart=apart))
 
     about = f"kill -9 {moment} each single write"
-    fault = Fault(f"kill-{moment}-{number}", about, begin=begin, may_miss=True)
+    fault = Fault(f"kill-{moment}-{number}", about, begin=begin, may_miss=True, patience=150.0)
     return Trial(fault, replace(STORIES[story]), row=f"kill-{moment}")
 
 

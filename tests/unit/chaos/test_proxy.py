@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
@@ -100,6 +101,16 @@ async def test_death_before_or_after_the_nth_write(
     assert deaths == [["PATCH 1"] if before else ["PATCH 1", "PATCH 2"]]
     assert server.done == (["PATCH 1", "PATCH 3"] if before else ["PATCH 1", "PATCH 2", "PATCH 3"])
     assert rule.injected == {"PATCH deployments": 1}
+
+
+async def test_death_again_and_again(proxy: Proxy, client: aiohttp.ClientSession) -> None:
+    """The third write, and every second one from there on."""
+    deaths: list[int] = []
+    proxy.rule = apifaults.KillAt(lambda: deaths.append(len(proxy.writes)), 3, before=True, apart=2)
+    for _ in range(8):
+        with contextlib.suppress(aiohttp.ClientError):
+            await client.patch(f"{proxy.url}{PATH}/a", data="1")
+    assert deaths == [3, 5, 7]
 
 
 async def test_refusals_look_like_the_api_servers(proxy: Proxy, server: Server, client: aiohttp.ClientSession) -> None:
