@@ -60,7 +60,10 @@ class Incidents:
         }
         try:
             await self._kube.create(INCIDENTS.path(rollout.namespace), body)
-        except ConflictError:
+        except ConflictError as error:  # it is there already, as a rule; a quota that is contended says 409 too
+            if await self.incident(rollout.namespace, action.name) is None:
+                _log.warning("%s/%s: the record %s cannot be written: %s", *rollout.key, action.name, error)
+                return
             _log.info("%s/%s: the record %s is there already", *rollout.key, action.name)
         except KubeError as error:
             _log.warning("%s/%s: the record %s cannot be written: %s", *rollout.key, action.name, error)
