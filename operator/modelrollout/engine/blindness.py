@@ -58,12 +58,19 @@ def lasting(d: Draft, gate: Gate, problem: Problem | None) -> Problem | None:
         return problem  # after a retreat nothing but an answer is a reason to go up again
     step = d.status.step
     since = step.serving_since if step and step.serving_since else step.since if step else None
-    if d.status.weight == 0 and problem.kind is ProblemKind.CANDIDATE_MISSING:
+    if problem.kind is ProblemKind.CANDIDATE_MISSING and (d.status.weight == 0 or _without_traffic(d)):
         return None
     if d.status.weight == 0 and not needs_baseline(d, gate):
         return None
     grace = max(d.seconds(d.input.spec.warmup), 4.0 * d.interval, 10.0)
     return problem if d.since(since) > grace else None
+
+
+def _without_traffic(d: Draft) -> bool:
+    """Whether the step's weight was asked for and never came about, because the API server refuses the write or a crash
+    came between: who serves nobody has no series, and waiting for them would be waiting for ever."""
+    step = d.status.step
+    return d.input.route.weights.get(d.candidate, 0) == 0 and (step is None or step.serving_since is None)
 
 
 def note_blindness(d: Draft, problems: list[tuple[Reason, str]]) -> None:

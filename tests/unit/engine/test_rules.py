@@ -416,6 +416,23 @@ def test_rule_14_a_raise_that_was_refused_is_asked_again_by_a_seeing_look() -> N
     assert world.stable == world.target
 
 
+def test_rule_14_a_first_raise_that_fails_for_long_does_not_wait_for_its_own_metrics() -> None:
+    """Who serves nobody has no series: that is no blindness, or it would never go up again."""
+    world = serving()
+    world.apply("2")
+    world.unmeasured.add("2")
+    world.refuse_raises = 1_000_000
+    world.run(600)
+    assert world.status.weight > 0, "it is asked for"
+    assert world.route.weights.get(world.candidate, 0) == 0
+    assert world.status.blind is None
+    world.refuse_raises = 0
+    world.run_until(lambda: world.route.weights.get(world.candidate, 0) > 0)
+    world.unmeasured.clear()
+    world.run(900)
+    assert world.stable == world.target
+
+
 def test_rule_15_deletion_leaves_traffic_on_stable() -> None:
     world = stepping(50)
     stable, candidate = world.stable, world.candidate
