@@ -284,7 +284,7 @@ FAULTS: Final = (
         patience=180.0,
     ),
     Fault("frozen-operator", "the operator sleeps for 8 s and goes on with what it had decided", middle=_frozen),
-    Fault("two-operators", "a second operator by mistake, on the same objects", begin=_two),
+    Fault("two-operators", "a second operator beside the first one, on the same objects", begin=_two),
     Fault("read-only-disk", "no file system can be written, HOME and TMPDIR lead nowhere", begin=_read_only),
     Fault(
         "clock-forward",

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from localcluster import LocalCluster, LocalClusterError, eventually
+from modelrollout.controller.__main__ import main
 from tests.chaos.life import Life, Start
 from tests.chaos.proxy import Background, Proxy, Rule
 from tests.chaos.witness import Witness
@@ -90,14 +91,18 @@ class Stage:
     def make_namespace(self) -> None:
         """Make the namespace, and wait until it takes pods."""
         self.cluster.kubectl("create", "namespace", self.namespace)
-        account = ("get", "serviceaccount", "default")
-        eventually(lambda: self.scene.kubectl(*account), "the namespace", errors=(LocalClusterError,), timeout=60)
+        default = ("get", "serviceaccount", "default")
+        eventually(lambda: self.scene.kubectl(*default), "the namespace", errors=(LocalClusterError,), timeout=60)
+        self.scene.kubectl("create", "role", "lease", "--verb=get,create,update", "--resource=leases")
+        account = "--serviceaccount=modelrollout-system:modelrollout"
+        self.scene.kubectl("create", "rolebinding", "lease", "--role=lease", account)
 
-    def new_life(self, start: Start | None = None, *first: str) -> Life:
+    def new_life(self, start: Start | None = None, *first: str, replica: int = 1) -> Life:
         """An operator that works through the proxies, with the rights of its ServiceAccount; not started yet.
         ``start``: another way to start it, which wants ``first`` before the operator's own arguments."""
         self._lives += 1
         arguments = [*first, "--kubeconfig", str(self._kubeconfig()), "--prometheus-url", self.prometheus.url]
+        arguments += self._lease(replica)
         arguments += [
             "--namespace",
             self.namespace,
@@ -110,7 +115,7 @@ class Stage:
 
     def second_operator(self) -> Life:
         """Another one, by mistake; it is stopped with the stage at the latest."""
-        life = self.new_life()
+        life = self.new_life(replica=2)
         self._others.append(life)
         life.start()
         return life
@@ -200,6 +205,12 @@ class Stage:
     def let_pass(self, seconds: float) -> None:
         """Let time pass: the fault lasts."""
         time.sleep(seconds)
+
+    def _lease(self, replica: int) -> list[str]:
+        """A Lease for each stage, in its own namespace; who starts again in a replica's place goes on at once."""
+        if all(option.name != "lease_namespace" for option in main.params):
+            return []
+        return ["--lease-namespace", self.namespace, "--identity", f"{self.namespace}-{replica}"]
 
     def _kubeconfig(self) -> Path:
         """The operator's own, leading through the proxy."""
