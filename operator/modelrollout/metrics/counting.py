@@ -6,7 +6,9 @@ value of every series is read at the two ends of an interval and differenced; th
 - A value that fell was reset (the process began anew): what it shows since is the increment. The buckets of one
   histogram fall together.
 - A series that was not there at the start began at zero if whoever exports it was scraped then, or if its pod is so
-  young that it cannot have been scraped and forgotten: then what it did before its first scrape comes with that.
+  young that it cannot have been scraped and forgotten: then what it did before its first scrape comes with that. A
+  start at which nothing at all was seen (an empty answer, a Prometheus that lost its data) proves no absence: what had
+  been counted before would be counted twice.
   Otherwise nobody knows, and its increment is left out of *this* interval rather than being invented.
 - A series that is gone at an end of the interval while its exporter was scraped well has ended; if it comes back, it
   began at zero. If the scrape failed, its last value stands: the increment comes with the next good scrape.
@@ -179,9 +181,10 @@ class _Start:
     ) -> None:
         target = _target(before, group, scraper)
         present = any(not one.row.gone for one in then)
+        youngest_forgotten = before.at - LOOKBACK if before.size else before.at
         self._healthy = _is_healthy(before, group, scraper, then)
         self._absent_is_zero = (
-            present or (target is not None and target.scraped) or (born is not None and born >= before.at - LOOKBACK)
+            present or (target is not None and target.scraped) or (born is not None and born >= youngest_forgotten)
         )
 
     def gain(self, base: Sequence[_Seen], now: Sequence[_Seen]) -> Gain:

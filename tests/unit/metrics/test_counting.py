@@ -83,7 +83,14 @@ def test_a_pod_created_in_the_interval_began_at_zero() -> None:
 
 def test_a_young_pod_brings_all_it_did_with_its_first_scrape() -> None:
     born = {POD: START - timedelta(seconds=40)}
-    assert _gained(_snapshot(), _snapshot(_row(3.0)), born=born) == 3.0
+    before = _snapshot(_row(10.0, OTHER))
+    assert _gained(before, _snapshot(_row(3.0), _row(10.0, OTHER)), born=born) == 3.0
+
+
+def test_detail_17_what_was_counted_before_an_empty_answer_is_not_counted_again() -> None:
+    """An empty answer is no proof that a young pod had done nothing yet."""
+    born = {POD: START - timedelta(seconds=40), OTHER: START + timedelta(seconds=1)}
+    assert _gained(_snapshot(), _snapshot(_row(300.0), _row(2.0, OTHER)), born=born) == 2.0
 
 
 def test_an_unknown_start_is_left_out_rather_than_invented() -> None:
