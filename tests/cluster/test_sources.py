@@ -115,15 +115,14 @@ def scenes(cluster: LocalCluster) -> Iterator[str]:
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
+# Those that differ behind the client; tests/unit/metrics/test_source_faults.py has them all.
 _KINDS = {
     Fault.ERROR: ("MetricsUnavailable", "answered HTTP 500 without JSON"),
     Fault.HANGING: ("MetricsUnavailable", "does not answer: timed out"),
-    Fault.RUBBISH: ("MetricsUnavailable", "does not answer: it sends no JSON"),
     Fault.PARTIAL: ("MetricsUnavailable", "gave a partial answer: one store did not answer"),
     Fault.NAN: ("GateMisconfigured", "errors: "),
     Fault.EMPTY: ("GateMisconfigured", "errors: "),
     Fault.BEHIND: ("MetricsUnavailable", "behind the operator's"),
-    Fault.DOWN: ("MetricsUnavailable", "does not answer: connection refused"),
 }
 
 
