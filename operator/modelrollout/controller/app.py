@@ -54,6 +54,8 @@ Body = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 0.5
+_LEASE_SILENT_SECONDS: Final = 60.0
+"""A turn with the Lease takes a second or two, with an API server that does not answer as well."""
 _YOUNG_SECONDS: Final = 10.0
 """What is found in the first seconds of a term was there before it."""
 _REST_SECONDS: Final = 60.0
@@ -105,7 +107,7 @@ class Application:
         self._http, self._guests = Http(), Http(guarded=True)
         self._directory = Directory(settings.receivers, kube, self._http, self._guests, settings.notify_hosts)
         self._doors = Doors(settings, self.store, self._freezes, (*self._needed, *self._helpful))
-        self._election = _election(settings.lease, kube)
+        self._election = self._election_by(settings.lease)
         self._asked_at = now()
         self._leading: asyncio.Task[None] | None = None
         self._electing: asyncio.Task[None] | None = None
@@ -125,6 +127,13 @@ class Application:
         for reflector in (*self._needed, *self._helpful):
             self._spawn(reflector.run())
         self._leading = self._spawn(self._work_when_synced())
+
+    def _election_by(self, lease: LeaseSettings) -> Election:
+        if not lease.wanted:
+            return Unopposed(lease.identity)
+        silent = max(_LEASE_SILENT_SECONDS, 4.0 * lease.timing.lease)
+        alive = self._doors.expect("the lease's task", silent)
+        return Elector(self._kube, lease.namespace, lease.name, lease.identity, lease.timing, alive)
 
     def _api_server_is_back(self) -> None:
         self.queue.retry()
@@ -325,12 +334,6 @@ async def _everything(kube: Kube, path: str) -> tuple[list[Body], int]:
         found += page.get("items") or []
         version = int(page["metadata"]["resourceVersion"])
     return found, version
-
-
-def _election(lease: LeaseSettings, kube: Kube) -> Election:
-    if not lease.wanted:
-        return Unopposed(lease.identity)
-    return Elector(kube, lease.namespace, lease.name, lease.identity, lease.timing)
 
 
 async def _nobody(_: tuple[str, str]) -> float | None:

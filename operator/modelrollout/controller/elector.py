@@ -12,6 +12,7 @@ import logging
 import math
 import random
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -173,11 +174,14 @@ class Unopposed:
 class Elector:
     """See the module."""
 
-    def __init__(self, kube: Kube, namespace: str, name: str, me: str, timing: Timing) -> None:
+    def __init__(
+        self, kube: Kube, namespace: str, name: str, me: str, timing: Timing, alive: Callable[[], None]
+    ) -> None:
         self._kube = kube
         self._namespace = namespace
         self._name = name
         self._timing = timing
+        self._alive = alive
         self._candidacy = Candidacy(me, timing)
         self._version = ""
         self._complained = ""
@@ -191,6 +195,7 @@ class Elector:
         """Seek and keep the Lease for ever."""
         beaten = False
         while True:
+            self._alive()
             try:
                 await self._turn()
                 beaten, self._complained = False, ""

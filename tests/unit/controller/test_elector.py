@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import pytest
@@ -60,8 +60,8 @@ class OneLease:
         return cast(Body, self.body["spec"])
 
 
-def elector(lease: OneLease, me: str) -> Elector:
-    return Elector(cast(Kube, lease), "modelrollout-system", "modelrollout", me, QUICK)
+def elector(lease: OneLease, me: str, alive: Callable[[], None] = lambda: None) -> Elector:
+    return Elector(cast(Kube, lease), "modelrollout-system", "modelrollout", me, QUICK, alive)
 
 
 @contextlib.asynccontextmanager
@@ -98,6 +98,15 @@ async def test_detail_28_a_standby_takes_over_from_the_dead() -> None:
         second = await asyncio.wait_for(standby.elected(), 20)
         assert first.left <= 0.0
         assert second.epoch == 2
+
+
+async def test_it_gives_signs_of_life_also_while_the_api_server_refuses() -> None:
+    """The liveness probe listens to them: a task that hangs is started anew, one that is refused is not."""
+    lease, heard = OneLease(), asyncio.Semaphore(0)
+    lease.broken = True
+    async with running(elector(lease, "pod-a", heard.release)):
+        for _ in range(3):
+            await asyncio.wait_for(heard.acquire(), 20)
 
 
 async def test_what_is_given_back_is_taken_at_once() -> None:
