@@ -184,6 +184,17 @@ async def test_requests_are_counted_by_verb_resource_and_answer_and_never_by_nam
     assert [_sent(*one) - was for one, was in zip(asked, before, strict=True)] == [1.0, 1.0, 1.0, 1.0, 3.0]
 
 
+async def test_a_whole_object_that_is_replaced_is_counted_as_an_update(serve: Serve) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"asked": request.method})
+
+    kube = await serve(answer)
+    lease = "/apis/coordination.k8s.io/v1/namespaces/a/leases/b"
+    assert await kube.replace(lease, {"metadata": {"name": "b"}}) == {"asked": "PUT"}
+    labels = {"verb": "update", "resource": "leases", "code": "200"}
+    assert REGISTRY.get_sample_value("modelrollout_api_requests_total", labels) == 1.0
+
+
 async def test_rule_14_a_429_is_waited_out_by_its_lane_alone(serve: Serve) -> None:
     refused: list[str] = []
 
