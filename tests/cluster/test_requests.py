@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -44,8 +43,7 @@ def own_operator(installed: LocalCluster) -> Iterator[Operator]:
 
 
 def _at_most(audit: Audit, expected: dict[str, int]) -> None:
-    found = audit.requests()
-    found = Counter({name: count for name, count in found.items() if not name.endswith(" leases")})  # of no rollout
+    found = audit.of_rollouts()
     more = {name: count for name, count in found.items() if count > expected.get(name, 0)}
     assert not more, f"{found} beside {expected}"
 

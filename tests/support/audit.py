@@ -34,3 +34,7 @@ class Audit:
                     sub = "/" + about["subresource"] if "subresource" in about else ""
                     found[f"{entry['verb']} {about.get('resource', entry['requestURI'])}{sub}"] += 1
         return found
+
+    def of_rollouts(self) -> Counter[str]:
+        """The same without the Lease, which is renewed whatever rollouts do."""
+        return Counter({name: count for name, count in self.requests().items() if not name.endswith(" leases")})
