@@ -43,6 +43,11 @@ class Operator:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it; returns when it works: it decides, or stands by because another one does."""
         command = [sys.executable, "-m", "modelrollout.controller"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from localcluster import LocalCluster, Settings, addresses, eventually
+from localcluster import LocalCluster, LocalClusterError, Settings, addresses, eventually
 from localcluster.process import Program
 from tests.bench.scale import kwok
 from tests.bench.scale.api import Body, send_all
@@ -106,7 +106,15 @@ class Rig:
         return dict(zip(names, times, strict=True))
 
     def seen(self) -> dict[str, Any]:
-        """What the stand-in saw of every rollout, by key."""
+        """What the stand-in saw of every rollout, by key.
+
+        Raises
+        ------
+        LocalClusterError
+            If the operator has ended: nothing that is waited for would ever come.
+        """
+        if not self.operator.is_alive:
+            raise LocalClusterError("the operator has ended", f"The end of its log:\n{self.operator.log()[-3000:]}")
         found: dict[str, Any] = _ask("/seen")
         return found
 
