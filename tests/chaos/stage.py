@@ -96,6 +96,9 @@ class Stage:
         self.scene.kubectl("create", "role", "lease", "--verb=get,create,update", "--resource=leases")
         account = "--serviceaccount=modelrollout-system:modelrollout"
         self.scene.kubectl("create", "rolebinding", "lease", "--role=lease", account)
+        # As overlays/namespaced has it: an operator of one namespace reads that one.
+        self.scene.kubectl("create", "role", "namespace", "--verb=get", "--resource=namespaces")
+        self.scene.kubectl("create", "rolebinding", "namespace", "--role=namespace", account)
 
     def new_life(self, start: Start | None = None, *first: str, replica: int = 1) -> Life:
         """An operator that works through the proxies, with the rights of its ServiceAccount; not started yet.
