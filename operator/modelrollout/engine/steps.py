@@ -387,7 +387,11 @@ def _retreat_if_asked(d: Draft) -> bool:
     why = "onBlind: retreat" if policy.on_blind is OnBlind.RETREAT else _harm_or_youth(d)
     if not why:
         return False
-    rollback.retreat(d, blind.reason, f"retreated to weight 0 ({why}): {blind.message}")
+    message = f"retreated to weight 0 ({why}): {blind.message}"
+    rollback.retreat(d, blind.reason, message)
+    if blind.reason is Reason.SPLIT_MISMATCH:  # at weight 0 nothing can show that it is over: it would come and go
+        d.set(blind=None, paused=Pause(reason=blind.reason, at=d.now, message=message[:1024]))
+        d.say(*held_back(d, ""))
     return True
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modelrollout.api.enums import Action as Verb
 from modelrollout.api.enums import Phase, Reason, Verdict
 from tests.support.world import ERRORS, VALUE, Behaviour, World, spec
 from tests.unit.engine.test_rules import stepping
@@ -201,6 +202,12 @@ def test_detail_15_a_split_that_stays_wrong_in_the_first_step_takes_the_traffic_
     assert took < 200
     assert world.status.failed is None, "nobody says that the model is bad"
     assert len(world.events) - told <= 3, "it is one blindness, not one for each look"
+    assert world.status.paused is not None and world.status.paused.reason is Reason.SPLIT_MISMATCH
+    world.run(1800)
+    assert world.weight == 0, "nothing at weight 0 shows that callers keep to the route again"
+    world.bypass = 0.0
+    world.say(Verb.RESUME)
+    world.run_until(lambda: world.weight == 10, within=120)
 
 
 def test_detail_15_a_split_that_is_wrong_for_less_than_blind_timeout_blinds_nobody() -> None:

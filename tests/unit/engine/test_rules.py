@@ -241,7 +241,7 @@ def test_rule_9_a_wrong_split_is_seen_before_anything_is_concluded() -> None:
     world = stepping(10)
     world.bypass = 0.3
     world.behaviour["2"] = Behaviour(errors=0.04)
-    world.run(600)
+    world.run(200)
     assert world.status.reason is Reason.SPLIT_MISMATCH
     assert world.weight == 10
     assert "bypass the route" in world.status.message
