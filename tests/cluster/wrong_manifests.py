@@ -123,6 +123,24 @@ _MODEL: Final = (
 )
 
 _WORKLOAD: Final = (
+    Wrong(
+        "autoscaling-min-above-max",
+        {"spec.workload.autoscaling": {"min": 9, "max": 3, "cpu": 70}},
+        "spec.workload.autoscaling.min",
+        ("min is above max", "raise max"),
+    ),
+    Wrong(
+        "autoscaling-by-nothing",
+        {"spec.workload.autoscaling": {"min": 2, "max": 3}},
+        "spec.workload.autoscaling",
+        ("give either cpu", "or metrics"),
+    ),
+    Wrong(
+        "autoscaling-by-both",
+        {"spec.workload.autoscaling": {"max": 3, "cpu": 70, "metrics": [{"type": "Pods"}]}},
+        "spec.workload.autoscaling",
+        ("give either cpu", "or metrics"),
+    ),
     Wrong("replicas-0", {"spec.workload.replicas": 0}, "spec.workload.replicas", ("greater than or equal to 1",)),
     Wrong("scaling-unknown", {"spec.workload.scaling": "half"}, "spec.workload.scaling", ("proportional", "full")),
     Wrong(

@@ -32,6 +32,8 @@ from modelrollout.engine.model import (
     Action,
     Adopted,
     Answer,
+    Autoscale,
+    Autoscaler,
     Create,
     Decision,
     Delete,
@@ -175,6 +177,7 @@ class Deployment:
     pods: list[Pod] = field(default_factory=list)
     promoted_at: datetime | None = None
     retired_at: datetime | None = None
+    autoscaler: Autoscaler | None = None
 
 
 @dataclass(slots=True)
@@ -535,6 +538,7 @@ class World:
             promoted_at=deployment.promoted_at,
             retired_at=deployment.retired_at,
             desired=len(deployment.pods),
+            autoscaler=deployment.autoscaler,
             ready=len(ready),
             failure=f"pod: {self.broken[deployment.version]}" if deployment.version in self.broken and running else "",
             waiting="no node has room" if len(running) < len(deployment.pods) else "",
@@ -681,6 +685,10 @@ class World:
             case Scale(revision=revision):
                 if revision in self.deployments:
                     self._scale(self.deployments[revision], action.replicas)
+            case Autoscale(revision=revision):
+                known = self.deployments[revision]
+                known.autoscaler = action.autoscaler
+                self._autoscale(known, len(known.pods))
             case SetRole(revision=revision):
                 self._set_role(self.deployments.get(revision), action)
             case ReplacePod(revision=revision):
@@ -717,6 +725,16 @@ class World:
         deployment.pods = deployment.pods[:replicas]
         pod = Pod(self.clock, self.clock + timedelta(seconds=self.startup))
         deployment.pods += [pod] * (replicas - len(deployment.pods))
+
+    def load(self, revision: str, pods: int) -> None:
+        """So many pods would carry its load: what an autoscaler makes of that."""
+        self._autoscale(self.deployments[revision], pods)
+        self.touch()
+
+    def _autoscale(self, deployment: Deployment, pods: int) -> None:
+        limits = deployment.autoscaler
+        if limits is not None and deployment.pods:
+            self._scale(deployment, max(limits.floor, min(limits.ceiling, pods)))
 
     def _replace_pod(self, deployment: Deployment) -> None:
         deployment.pods = [*deployment.pods[1:], Pod(self.clock, self.clock + timedelta(seconds=self.startup))]

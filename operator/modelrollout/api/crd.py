@@ -96,8 +96,9 @@ def _crd(
     status: Any | None,
     columns: list[dict[str, Any]],
     scope: str = "Namespaced",
+    scale: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One CRD; without ``status`` the kind has none."""
+    """One CRD; without ``status`` the kind has none. ``scale``: where `kubectl scale` finds the number of pods."""
     root_rules = [
         rule(
             "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",
@@ -150,7 +151,9 @@ def _crd(
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    **({} if status is None else {"subresources": {"status": {}}}),
+                    **(
+                        {} if status is None else {"subresources": {"status": {}} | ({"scale": scale} if scale else {})}
+                    ),
                     "additionalPrinterColumns": columns,
                     "schema": {"openAPIV3Schema": schema},
                 }
@@ -181,6 +184,11 @@ def _rollout() -> dict[str, Any]:
             _column("AGE", ".metadata.creationTimestamp", "date"),
             _column("MESSAGE", ".status.message", wide=True),
         ],
+        scale={
+            "specReplicasPath": ".spec.workload.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        },
     )
 
 

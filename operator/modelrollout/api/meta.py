@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 __all__ = [
     "ANNOTATION_APPLIED",
     "ANNOTATION_AUTHOR",
+    "ANNOTATION_AUTOSCALED_BY",
     "ANNOTATION_OWNER_UID",
     "ANNOTATION_PROMOTED_AT",
     "ANNOTATION_RETIRED_AT",
@@ -49,6 +50,7 @@ EXTERNAL: Final = "external"
 SERVICE_PORT: Final = 80
 """Port of every revision's Service, whatever runs it; it leads to the container's port."""
 
+ANNOTATION_AUTOSCALED_BY: Final = f"{GROUP}/autoscaled-by"
 ANNOTATION_APPLIED: Final = f"{GROUP}/applied"
 ANNOTATION_AUTHOR: Final = f"{GROUP}/author"
 ANNOTATION_OWNER_UID: Final = f"{GROUP}/owner-uid"

@@ -152,6 +152,45 @@ class PodTemplate(ApiModel):
     """The pod's spec."""
 
 
+class Metric(ApiModel):
+    """One metric of a HorizontalPodAutoscaler; passed on as it is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(min_length=1, max_length=63)
+    """`Resource`, `Pods`, `External`, …: the rest is as autoscaling/v2 has it."""
+
+
+class Autoscaling(ApiModel):
+    """A HorizontalPodAutoscaler for each revision, instead of a fixed number of pods.
+
+    While a rollout lasts the stable revision keeps at least the pods that it had when the candidate began, and the
+    candidate gets as many of its own as its next weight needs before it rises.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule("self.min <= self.max", "min is above max: swap them, or raise max", field_path=".min"),
+                rule(
+                    "has(self.cpu) != (has(self.metrics) && self.metrics.size() > 0)",
+                    "by what should it scale? give either cpu, a target in percent, or metrics, as autoscaling/v2 has "
+                    "them",
+                ),
+            ]
+        }
+    )
+
+    min: int = Field(default=2, ge=1, le=1000)
+    """Pods that carry the traffic at the quietest time; the first revision begins with so many."""
+    max: int = Field(ge=1, le=1000)
+    """Pods that it may have at most."""
+    cpu: int | None = Field(default=None, ge=1, le=1000)
+    """Average use of CPU, in percent of what the pods request, that it keeps."""
+    metrics: list[Metric] = Field(default_factory=list, max_length=10)
+    """Metrics and targets, as in spec.metrics of a HorizontalPodAutoscaler (autoscaling/v2)."""
+
+
 class Workload(ApiModel):
     """What runs the model: one Deployment and one Service for each revision."""
 
@@ -171,7 +210,9 @@ class Workload(ApiModel):
     )
 
     replicas: int = Field(default=2, ge=1, le=1000)
-    """How many pods carry all the traffic."""
+    """How many pods carry all the traffic. With `autoscaling` it says nothing."""
+    autoscaling: Autoscaling | None = None
+    """As many pods as the load needs: a HorizontalPodAutoscaler for each revision."""
     scaling: Scaling = Scaling.PROPORTIONAL
     """`proportional`: the candidate has as many pods as its weight needs (at least two). `full`: all of them from the
     first step on."""

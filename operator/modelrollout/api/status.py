@@ -442,6 +442,10 @@ class ModelRolloutStatus(ApiModel):
     """Percent that the route, as accepted by the gateway, gives it."""
     peak_weight: int = 0
     """The highest weight that this candidate reached."""
+    replicas: int = 0
+    """Pods of the stable revision and of the candidate together, as they were asked for."""
+    selector: Annotated[str, Field(max_length=317)] = ""
+    """Labels of all of them, for `kubectl scale` and for autoscalers."""
     stable_replicas: int = 0
     """The stable revision's pods at the start of the rollout; it keeps at least as many while it lasts."""
     gates: list[GateStatus] = Field(default_factory=list, max_length=20)

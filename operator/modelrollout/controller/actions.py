@@ -16,6 +16,7 @@ from modelrollout.engine.fitting import fitted
 from modelrollout.engine.model import (
     Action,
     Answer,
+    Autoscale,
     Create,
     Delete,
     RecordIncident,
@@ -70,6 +71,8 @@ class Actions:
                 await self._at.adopted.scale(rollout, action.replicas)
             case Scale():
                 await self._at.workload.scale(rollout, action.revision, action.replicas)
+            case Autoscale():
+                await self._at.workload.autoscale(rollout, action.revision, action.autoscaler)
             case SetRole():
                 await self._at.workload.set_role(rollout, action.revision, action.role, action.at)
             case ReplacePod():

@@ -27,6 +27,7 @@ from modelrollout.controller.vouching import Vouching
 from modelrollout.kube.client import (
     ADMISSION_BINDINGS,
     ADMISSION_POLICIES,
+    AUTOSCALERS,
     DECISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -94,6 +95,9 @@ class Application:
             )
             for resource, slim in ((DEPLOYMENTS, slim_deployment), (PODS, slim_pod), (ENDPOINT_SLICES, slim_slice))
         )
+        self._autoscalers = Reflector(
+            kube, AUTOSCALERS, self._child_changed, selector=LABEL_NAME, namespace=settings.namespace
+        )
         self._routes = Reflector(kube, HTTP_ROUTES, self._route_changed, namespace=settings.namespace)
         self._freezes = Freezes(kube, self._freeze_changed, settings.namespace)
         self._page = Page(settings.web, kube, self.store, self._deployments) if settings.web else None
@@ -103,7 +107,7 @@ class Application:
             for resource in (ADMISSION_POLICIES, ADMISSION_BINDINGS)
         )
         self._needed = (self._deployments, self._pods, self._slices, self._routes, self._freezes.labelled)
-        self._helpful = (self._freezes.objects, self._policies, self._bindings)
+        self._helpful = (self._freezes.objects, self._policies, self._bindings, self._autoscalers)
         self._http, self._guests = Http(), Http(guarded=True)
         self._directory = Directory(settings.receivers, kube, self._http, self._guests, settings.notify_hosts)
         self._doors = Doors(settings, self.store, self._freezes, (*self._needed, *self._helpful))
@@ -220,7 +224,9 @@ class Application:
             term=term,
             kube=kube,
             store=self.store,
-            workload=WORKLOAD_PROVIDERS["deployment"](kube, self._deployments, self._pods, self._slices),
+            workload=WORKLOAD_PROVIDERS["deployment"](
+                kube, self._deployments, self._pods, self._slices, self._autoscalers
+            ),
             adopted=AdoptedWorkload(kube),
             traffic=TRAFFIC_PROVIDERS["gatewayAPI"](kube, self._routes),
             sources=self._sources,

@@ -13,6 +13,7 @@ from typing import Final
 from modelrollout.api.enums import Reason
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import AdoptedRef
+from modelrollout.engine import autoscaling
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import RevisionView, RouteState, Scale
 
@@ -86,7 +87,7 @@ def pods_needed(d: Draft) -> int:
     nothing, what it asked for when it last served."""
     view, known = d.view(EXTERNAL), d.status.adopted
     asked = view.desired if view is not None else 0
-    return asked or (known.replicas if known is not None else 0) or d.input.spec.workload.replicas
+    return asked or (known.replicas if known is not None else 0) or autoscaling.full_size(d)
 
 
 def warm_up(d: Draft) -> None:

@@ -7,9 +7,9 @@ from typing import Final
 from modelrollout.api.enums import Phase, Reason, Role
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import Scaling
-from modelrollout.engine import adoption, identity, raising
+from modelrollout.engine import adoption, autoscaling, identity, raising
 from modelrollout.engine.draft import Draft
-from modelrollout.engine.model import Create, Delete, RevisionView, Scale, SetRole
+from modelrollout.engine.model import Create, Delete, RevisionView, SetRole
 
 __all__ = ["size"]
 
@@ -35,12 +35,12 @@ def _size_stable(d: Draft) -> None:
             _say_missing(d, d.input.adopted.problem, "goes on by itself when that is mended")
             d.wake_in(_LOOK_AGAIN_SECONDS)  # nobody watches it
         return
-    replicas = d.input.spec.workload.replicas
+    replicas = autoscaling.smallest(d)
     if d.candidate:
         replicas = max(replicas, d.status.stable_replicas)
     view = d.view(d.stable)
     if view is not None:
-        _scale(d, view, replicas)
+        autoscaling.give(d, view, replicas)
         return
     if d.stable == d.input.target.revision:
         d.then.append(Create(d.stable, Role.STABLE, replicas))
@@ -66,7 +66,7 @@ def _size_candidate(d: Draft) -> None:
     replicas = _candidate_pods(d)
     view = d.view(d.candidate)
     if view is not None:
-        _scale(d, view, max(view.desired, replicas) if d.status.weight > 0 else replicas)
+        autoscaling.give(d, view, max(_has(view), replicas) if d.status.weight > 0 else replicas)
     elif d.candidate == d.input.target.revision:
         d.then.append(Create(d.candidate, Role.CANDIDATE, replicas))
 
@@ -75,7 +75,7 @@ def _candidate_pods(d: Draft) -> int:
     """Pods for the weight that comes next, so that they are there before the traffic."""
     steps, first, step = d.input.spec.steps, d.input.spec.weight_steps[0].weight, d.status.step
     if d.input.spec.workload.scaling is Scaling.FULL or raising.is_fast(d) or d.status.phase is Phase.PROMOTING:
-        return d.input.spec.workload.replicas
+        return autoscaling.full_size(d)
     if step is None or step.number == 0:
         return raising.pods_for(d, first)
     coming = max(d.status.weight, step.weight, first)
@@ -96,7 +96,7 @@ def _size_kept(d: Draft) -> None:
         elif left > 0:
             d.wake_in(left)
         else:
-            _scale(d, view, 0)
+            autoscaling.give(d, view, 0)
 
 
 def _collect(d: Draft) -> None:
@@ -111,11 +111,11 @@ def _collect(d: Draft) -> None:
         elif view.revision in d.input.route.weights:
             continue
         elif d.status.failed is not None and d.status.failed.revision == view.revision:
-            _scale(d, view, 0)
+            autoscaling.give(d, view, 0)
         else:
             d.then.append(Delete(view.revision))
 
 
-def _scale(d: Draft, view: RevisionView, replicas: int) -> None:
-    if view.desired != replicas:
-        d.then.append(Scale(view.revision, replicas))
+def _has(view: RevisionView) -> int:
+    """Pods that it is given now; what an autoscaler added is the autoscaler's to take away."""
+    return view.autoscaler.floor if view.autoscaler is not None else view.desired

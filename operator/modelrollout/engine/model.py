@@ -27,6 +27,8 @@ __all__ = [
     "Adopted",
     "Ahead",
     "Answer",
+    "Autoscale",
+    "Autoscaler",
     "Create",
     "Decision",
     "Delete",
@@ -68,6 +70,17 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Autoscaler:
+    """A revision's HorizontalPodAutoscaler."""
+
+    floor: int
+    """Pods that it leaves at least."""
+    ceiling: int
+    target: str
+    """Digest of what it scales by."""
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionView:
     """One revision as the cluster shows it. Times are UTC."""
 
@@ -77,6 +90,8 @@ class RevisionView:
     promoted_at: datetime | None = None
     retired_at: datetime | None = None
     desired: int = 0
+    autoscaler: Autoscaler | None = None
+    """What else changes the number of its pods; None: nothing that we made."""
     ready: int = 0
     """Pods that are ready *and* in the Service's endpoints."""
     failure: str = ""
@@ -409,6 +424,14 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Autoscale:
+    """Give a revision an autoscaler like this, or (None) none any more."""
+
+    revision: str
+    autoscaler: Autoscaler | None
+
+
+@dataclass(frozen=True, slots=True)
 class SetRole:
     """Write a revision's role on its objects."""
 
@@ -460,7 +483,9 @@ class Answer:
     """What was known when it was heard."""
 
 
-Action = SetWeights | Create | Scale | SetRole | ReplacePod | Delete | SetFinalizer | RecordIncident | Answer
+Action = (
+    SetWeights | Create | Scale | Autoscale | SetRole | ReplacePod | Delete | SetFinalizer | RecordIncident | Answer
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from modelrollout.api.gate import OnBreach
 from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.rollout import Scaling
 from modelrollout.api.status import Pause
-from modelrollout.engine import adoption, contest, windows
+from modelrollout.engine import adoption, autoscaling, contest, windows
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.gate_tests import is_relative
 from modelrollout.engine.model import Freeze, RouteState
@@ -46,8 +46,9 @@ def pods_for(d: Draft, weight: int) -> int:
     """Pods that a weight (percent) needs."""
     workload = d.input.spec.workload
     if workload.scaling is Scaling.FULL or weight >= 100:
-        return workload.replicas
-    return min(workload.replicas, max(2, math.ceil(workload.replicas * weight / 100)))
+        return autoscaling.full_size(d)
+    replicas = autoscaling.full_size(d)
+    return min(replicas, max(2, math.ceil(replicas * weight / 100)))
 
 
 def _needed(d: Draft, weight: int) -> int:

@@ -9,6 +9,7 @@ from typing import Final
 
 from modelrollout.api.enums import ConditionType, Phase, Reason, Verdict
 from modelrollout.api.memo import once
+from modelrollout.api.meta import LABEL_NAME
 from modelrollout.api.status import Condition, GateStatus, ModelRolloutStatus
 from modelrollout.engine import approvals
 from modelrollout.engine.draft import Draft
@@ -32,6 +33,7 @@ _TURNS: Final = (
     *("observed_generation", "observed_revision", "hash_version", "phase", "stable", "candidate", "adopted", "weight"),
     *("peak_weight", "stable_replicas", "preflight_overruled", "approvals", "authors", "limit_changes", "overrides"),
     *("replaced_pod", "paused", "contest", "failed", "pinned", "draining_since", "handled", "notices", "history"),
+    "selector",
 )
 """What a crash must not lose, and what machines wait for."""
 _REMARKS: Final = ("reason", "observed", "observed_weight", "pods_missing_since", "split_off_since", "columns")
@@ -69,6 +71,9 @@ def summarize(d: Draft) -> None:
     if not d.candidate:
         d.set(observed_weight=None)
     d.set(observed_generation=d.input.generation, columns=_columns(d))
+    views = [d.view(revision) for revision in {d.stable, d.candidate} if revision]
+    d.set(replicas=sum(view.desired for view in views if view is not None))
+    d.set(selector=f"{LABEL_NAME}={d.input.name}")
     d.set(conditions=_with_times(d.status.conditions, _conditions(d)))
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "ACCESS_REVIEWS",
     "ADMISSION_BINDINGS",
     "ADMISSION_POLICIES",
+    "AUTOSCALERS",
     "CONFIG_MAPS",
     "CORE_EVENTS",
     "DECISIONS",
@@ -154,6 +155,7 @@ INCIDENTS: Final = Resource(GROUP, VERSION, "rolloutincidents")
 FREEZES: Final = Resource(GROUP, VERSION, "rolloutfreezes")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments")
 REPLICA_SETS: Final = Resource("apps", "v1", "replicasets")
+AUTOSCALERS: Final = Resource("autoscaling", "v2", "horizontalpodautoscalers")
 SERVICES: Final = Resource("", "v1", "services")
 PODS: Final = Resource("", "v1", "pods")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from modelrollout.api.enums import Role
 from modelrollout.api.objects import Rollout
-from modelrollout.engine.model import RevisionView
+from modelrollout.engine.model import Autoscaler, RevisionView
 
 __all__ = ["WorkloadProvider"]
 
@@ -33,6 +33,10 @@ class WorkloadProvider(Protocol):
 
     async def scale(self, rollout: Rollout, revision: str, replicas: int) -> None:
         """Give a revision this many pods."""
+        ...
+
+    async def autoscale(self, rollout: Rollout, revision: str, autoscaler: Autoscaler | None) -> None:
+        """Give a revision an autoscaler like this, or none any more."""
         ...
 
     async def replace_pod(self, rollout: Rollout, revision: str, pod: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,9 +28,10 @@ from modelrollout.api.meta import (
 )
 from modelrollout.api.objects import Rollout, parse_time
 from modelrollout.api.rollout import DeletionPolicy
-from modelrollout.engine.model import RevisionView
+from modelrollout.engine.model import Autoscaler, RevisionView
 from modelrollout.engine.revision import child_name, is_hash, revision_hash
 from modelrollout.kube.client import (
+    AUTOSCALERS,
     DEPLOYMENTS,
     PODS,
     ROLLOUTS,
@@ -42,6 +44,7 @@ from modelrollout.kube.client import (
     Resource,
 )
 from modelrollout.kube.reflector import Reflector
+from modelrollout.workloads import autoscaler
 from modelrollout.workloads import pods as pod_words
 
 __all__ = ["DeploymentWorkload", "build_deployment", "build_service"]
@@ -182,18 +185,23 @@ def _quota(deployment: Body) -> str:
 class DeploymentWorkload:
     """Deployments and Services; see :class:`modelrollout.workloads.base.WorkloadProvider`."""
 
-    def __init__(self, kube: Kube, deployments: Reflector, pods: Reflector, slices: Reflector) -> None:
+    def __init__(
+        self, kube: Kube, deployments: Reflector, pods: Reflector, slices: Reflector, autoscalers: Reflector
+    ) -> None:
         self._kube = kube
+        self._autoscalers = autoscalers
         self._deployments = deployments
         self._pods = pods
         self._slices = slices
 
     def observe(self, rollout: Rollout) -> dict[str, RevisionView]:
         """Every revision of a rollout as the cluster shows it."""
-        return {
-            revision: view_of(deployment, self._pods_of(rollout, revision), self._ready_endpoints(rollout, revision))
-            for revision, deployment in self._deployments_of(rollout)
-        }
+        views = {}
+        for revision, deployment in self._deployments_of(rollout):
+            view = view_of(deployment, self._pods_of(rollout, revision), self._ready_endpoints(rollout, revision))
+            found = self._autoscalers.get(rollout.namespace, deployment["metadata"]["name"])
+            views[revision] = replace(view, autoscaler=autoscaler.view_of(found) if found is not None else None)
+        return views
 
     def _deployments_of(self, rollout: Rollout) -> Iterator[tuple[str, Body]]:
         """Revisions and their Deployments. A label can be written on anything: only what has the name that goes with it
@@ -252,7 +260,12 @@ class DeploymentWorkload:
         service = build_service(rollout, revision, role, port=rollout.port)
         await self._kube.apply(self._path(SERVICES, rollout, revision), service)
         body = build_deployment(rollout, revision, role, replicas)
-        self._deployments.learn(await self._kube.apply(self._path(DEPLOYMENTS, rollout, revision), body))
+        if rollout.spec.workload.autoscaling is not None:
+            del body["spec"]["replicas"]  # whoever applies a field owns it, and this one is the autoscaler's
+        made = await self._kube.apply(self._path(DEPLOYMENTS, rollout, revision), body)
+        self._deployments.learn(made)
+        if made["spec"].get("replicas", 1) < replicas:
+            await self.scale(rollout, revision, replicas)
 
     async def scale(self, rollout: Rollout, revision: str, replicas: int) -> None:
         """Set the replicas through the scale subresource; pods are taken away only from what is as it was seen."""
@@ -273,6 +286,19 @@ class DeploymentWorkload:
                     "spec": known["spec"] | {"replicas": replicas},
                 }
             )
+
+    async def autoscale(self, rollout: Rollout, revision: str, wanted: Autoscaler | None) -> None:
+        """Write the revision's autoscaler, or remove it. A lower bound that falls takes pods away."""
+        name, auto = child_name(rollout.name, revision), rollout.spec.workload.autoscaling
+        deployment = self._deployments.get(rollout.namespace, name)
+        known = self._autoscalers.get(rollout.namespace, name)
+        path = AUTOSCALERS.path(rollout.namespace, name)
+        if wanted is None or auto is None or deployment is None:
+            await self._kube.delete(path)
+            return
+        body = autoscaler.build_autoscaler(deployment, auto, wanted)
+        fewer = known is not None and wanted.floor < autoscaler.view_of(known).floor
+        self._autoscalers.learn(await self._kube.apply(path, body, careful=fewer))
 
     async def replace_pod(self, rollout: Rollout, revision: str, pod: str) -> None:
         """Delete a pod, if it is the revision's; the Deployment starts another."""

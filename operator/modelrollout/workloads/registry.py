@@ -12,6 +12,6 @@ from modelrollout.workloads.deployment import DeploymentWorkload
 
 __all__ = ["WORKLOAD_PROVIDERS"]
 
-WORKLOAD_PROVIDERS: Final[dict[str, Callable[[Kube, Reflector, Reflector, Reflector], WorkloadProvider]]] = {
+WORKLOAD_PROVIDERS: Final[dict[str, Callable[[Kube, Reflector, Reflector, Reflector, Reflector], WorkloadProvider]]] = {
     "deployment": DeploymentWorkload
 }

@@ -160,7 +160,7 @@ def test_detail_26_an_unreadable_spec_is_stalled_and_what_served_serves() -> Non
 
 def test_detail_29_every_field_of_status_is_a_turn_a_remark_or_a_number() -> None:
     """Whoever adds a field says what a crash may cost of it, and when people see it."""
-    numbers = {"spans", "evaluated_at", "decided_by"}
+    numbers = {"spans", "evaluated_at", "decided_by", "replicas"}
     parted = {"step", "blind", "conditions", "gates", "preflight", "message", "next"}
     named = [*report._TURNS, *report._REMARKS, *numbers, *parted]
     assert sorted(named) == sorted(ModelRolloutStatus.model_fields)

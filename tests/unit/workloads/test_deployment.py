@@ -222,7 +222,7 @@ async def test_rule_14_a_crash_between_its_two_objects_leaves_no_service_behind(
     kept = build_deployment(rollout, named["kept"], Role.RETIRED, 0)
     slices = _copy(*(_endpoints(one) for one in (*named.values(), revision_hash(rollout.raw_spec))))
     kube = _Kube(named["late"])
-    workload = DeploymentWorkload(cast(Kube, kube), _copy(kept), _copy(), slices)
+    workload = DeploymentWorkload(cast(Kube, kube), _copy(kept), _copy(), slices, _copy())
     await workload.align(replace(rollout, status=status))
     late, lonely = named["late"], named["lonely"]
     assert kube.asked == [f"GET deployments {late}", f"GET deployments {lonely}", f"DELETE services {lonely}"]
