@@ -196,9 +196,10 @@ class Elector:
         beaten = False
         while True:
             self._alive()
+            answered = False
             try:
                 await self._turn()
-                beaten, self._complained = False, ""
+                answered, beaten, self._complained = True, False, ""
             except ConflictError as error:  # somebody was faster, or an answer was lost: once, look again without pause
                 if beaten:
                     self._complain(str(error))
@@ -209,7 +210,7 @@ class Elector:
                 self._complain(str(error))
             self._follow()
             self.tried.set()
-            await self._pause()
+            await self._pause(answered=answered)
 
     async def elected(self) -> Term:
         """Wait until this process decides."""
@@ -307,9 +308,9 @@ class Elector:
             self._begun.set()
             _log.info("this operator decides from now on: lease %s, epoch %d", self._name, candidacy.epoch)
 
-    async def _pause(self) -> None:
+    async def _pause(self, *, answered: bool) -> None:
         """Until the next turn; those who wait do not all come at the same moment."""
-        pause = self._candidacy.pause(now())
+        pause = self._candidacy.pause(now(), answered=answered)
         seconds = pause if self.term is not None else pause * random.uniform(0.8, 1.2)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), seconds)

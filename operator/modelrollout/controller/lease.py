@@ -53,8 +53,10 @@ class Timing:
 
     @property
     def request(self) -> float:
-        """Timeout of a request about the Lease: two renewals may fail before it is lost."""
-        return (self.held - self.renew - self.retry) / 2.0
+        """Timeout of a request about the Lease: all the time there is. An API server that answers late must not cost
+        the Lease, for then nobody would take a bad candidate down; what fails quickly is tried again after ``retry``,
+        and while an API server hangs nothing else could be written either."""
+        return self.held - self.renew
 
     @property
     def careful(self) -> float:
@@ -157,7 +159,10 @@ class Candidacy:
         known, self.until = self._known, -math.inf
         return replace(known, holder="", seconds=1) if known is not None and self._is_mine(known) else None
 
-    def pause(self, now: float) -> float:
-        """Seconds until there is something to do."""
+    def pause(self, now: float, *, answered: bool) -> float:
+        """Seconds until there is something to do; ``answered``: the last request about the Lease succeeded. An answer
+        that came late leaves no time for a pause."""
         due = self.until - self._timing.held + self._timing.renew
-        return due - now if now < due else self._timing.retry
+        if now < due:
+            return due - now
+        return 0.0 if answered and self.leads(now) else self._timing.retry
