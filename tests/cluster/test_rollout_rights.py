@@ -160,7 +160,8 @@ def _whole_life(scene: Scene) -> None:
     }
     together(lambda: _old_backend(scene), lambda: _old_records(scene))
     scene.serve_first(change=changed(**quick, adopt={"service": "old"}))
-    scene.apply("2", change=changed(**quick | {"steps": [{"weight": 50, "hold": "1h"}]}))
+    sized = {"workload": {"autoscaling": {"min": 2, "max": 3, "cpu": 70}}}
+    scene.apply("2", change=changed(**quick | sized | {"steps": [{"weight": 50, "hold": "1h"}]}))
     scene.at_weight(50)
     scene.answer(scene.decide("pause"))
     refs = [

@@ -224,6 +224,11 @@ class Workload(ApiModel):
     """How long the candidate's pods may make no progress in starting, counted from when they were scheduled. Waiting
     for a node with room does not count."""
 
+    @property
+    def least(self) -> int:
+        """Pods that carry all the traffic, at the quietest time if an autoscaler says how many."""
+        return self.replicas if self.autoscaling is None else self.autoscaling.min
+
 
 class ParentRef(ApiModel):
     """The Gateway (or, in a mesh, the Service) that the route hangs on."""

@@ -25,7 +25,7 @@ def quotas(api: Api, namespace: str, spec: ModelRolloutSpec, template: Body) -> 
     tight = [result for one in found for result in _fits(one, needs, spec)]
     yield from tight
     if not tight:
-        what = f"{len(found)} quotas have room for {spec.workload.replicas} more pods" if found else "no quota"
+        what = f"{len(found)} quotas have room for {spec.workload.least} more pods" if found else "no quota"
         yield Result(check, State.OK, what)
 
 
@@ -41,23 +41,23 @@ def _fits(quota: Body, needs: Mapping[str, float], spec: ModelRolloutSpec) -> Re
                 yield Result("quota", State.WARN, text, "say resources in the template, or have a LimitRange give them")
             continue
         left = quantity(hard) - quantity((status.get("used") or {}).get(resource, "0"))
-        pods = math.floor(left / each + 1e-9) if each else spec.workload.replicas
-        if pods < spec.workload.replicas:
+        pods = math.floor(left / each + 1e-9) if each else spec.workload.least
+        if pods < spec.workload.least:
             yield _too_little(f"{name}: {resource}", pods, spec)
 
 
 def _too_little(what: str, pods: int, spec: ModelRolloutSpec) -> Result:
     first = _pods_at_first(spec)
-    remedy = "raise the quota, or lower workload.replicas: until the promotion both versions run"
+    remedy = "raise the quota, or lower workload.replicas (or autoscaling.min): until the promotion both versions run"
     text = (
         f"{what} leaves room for {max(pods, 0)} pods more; the candidate takes {first} at first and "
-        f"{spec.workload.replicas} at last"
+        f"{spec.workload.least} at last"
     )
     return Result("quota", State.FAIL if pods < first else State.WARN, text, remedy)
 
 
 def _pods_at_first(spec: ModelRolloutSpec) -> int:
-    replicas = spec.workload.replicas
+    replicas = spec.workload.least
     if spec.workload.scaling is Scaling.FULL:
         return replicas
     return min(replicas, max(2, math.ceil(replicas * first_weight(spec) / 100)))

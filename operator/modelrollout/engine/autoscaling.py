@@ -15,7 +15,7 @@ from modelrollout.api.rollout import Autoscaling
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import Autoscale, Autoscaler, RevisionView, Scale
 
-__all__ = ["digest", "full_size", "give", "metrics_of", "smallest"]
+__all__ = ["digest", "full_size", "give", "metrics_of"]
 
 
 def full_size(d: Draft) -> int:
@@ -24,12 +24,6 @@ def full_size(d: Draft) -> int:
     workload = d.input.spec.workload
     auto = workload.autoscaling
     return workload.replicas if auto is None else max(auto.min, min(auto.max, d.status.stable_replicas))
-
-
-def smallest(d: Draft) -> int:
-    """Pods that serve when no rollout needs more."""
-    workload = d.input.spec.workload
-    return workload.replicas if workload.autoscaling is None else workload.autoscaling.min
 
 
 def metrics_of(auto: Autoscaling) -> list[dict[str, Any]]:

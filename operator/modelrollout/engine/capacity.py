@@ -35,7 +35,7 @@ def _size_stable(d: Draft) -> None:
             _say_missing(d, d.input.adopted.problem, "goes on by itself when that is mended")
             d.wake_in(_LOOK_AGAIN_SECONDS)  # nobody watches it
         return
-    replicas = autoscaling.smallest(d)
+    replicas = d.input.spec.workload.least
     if d.candidate:
         replicas = max(replicas, d.status.stable_replicas)
     view = d.view(d.stable)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from cel import Program
@@ -86,10 +87,22 @@ def _substring(text: str, start: int, end: int | None = None) -> str:
     return text[start:end]
 
 
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.scheme and parts.netloc) and parts.port != 0
+    except ValueError:
+        return False
+
+
 _FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
+    "getHostname": lambda url: urlsplit(url).hostname or "",
+    "getScheme": lambda url: urlsplit(url).scheme,
+    "isURL": _is_url,
     "isSorted": lambda items: list(items) == sorted(items),
     "replace": lambda text, old, new: text.replace(old, new),
     "split": lambda text, separator: text.split(separator),
     "substring": _substring,
     "sum": sum,
+    "url": lambda text: text,
 }

@@ -122,18 +122,32 @@ def _adopt(made: Draft, serving: Serving) -> None:
     )
 
 
+def _autoscaling(limits: Body) -> Body:
+    """The same bounds and targets; a lone target for CPU in the short form. 80 % of CPU is what autoscaling/v2 takes
+    where none is said."""
+    bounds: Body = {"min": max(int(limits.get("minReplicas", 1)), 1), "max": limits["maxReplicas"]}
+    match limits.get("metrics") or []:
+        case [{"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": int(target)}}}]:
+            return bounds | {"cpu": target}
+        case []:
+            return bounds | {"cpu": 80}
+        case metrics:
+            return bounds | {"metrics": metrics}
+
+
 def _workload(made: Draft, template: Body, serving: Serving) -> Body:
     replicas = max(int(serving.deployment["spec"].get("replicas", 1)), 1)
+    found: Body = {"replicas": replicas, "template": template}
     if serving.autoscaler is not None:
-        limits = serving.autoscaler["spec"]
+        name, limits = serving.autoscaler["metadata"]["name"], serving.autoscaler["spec"]
+        found = {"autoscaling": _autoscaling(limits), "template": template}
         made.say(
             "workload",
-            f"HorizontalPodAutoscaler {serving.autoscaler['metadata']['name']} scales the Deployment between "
-            f"{limits.get('minReplicas', 1)} and {limits['maxReplicas']}; now {replicas}. A version of this "
-            "ModelRollout has a fixed number of pods: give as many as the busiest hour needs.",
+            f"Each version gets a HorizontalPodAutoscaler like {name}, which scales the Deployment now ({replicas} "
+            "pods). While a rollout lasts, what serves keeps at least the pods that it had at the start.",
         )
-        made.look_at.append("workload.replicas: the HorizontalPodAutoscaler does not scale the new pods")
-    found: Body = {"replicas": replicas, "template": template}
+        if limits.get("behavior"):
+            made.look_at.append(f"workload.autoscaling: the behavior of {name} is not taken over")
     _put_first(made, template, serving)
     _leave_labels(made, template, serving)
     if "readinessProbe" not in template["spec"]["containers"][0]:

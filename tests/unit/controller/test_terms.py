@@ -86,7 +86,7 @@ async def test_detail_28_pods_are_taken_away_only_from_what_is_as_it_was_seen(
 ) -> None:
     deployment = {"metadata": {"resourceVersion": "8"}, "spec": {"replicas": 4}}
     copies: Any = SimpleNamespace(get=lambda *_: deployment, learn=lambda _: None)
-    parts.workload = DeploymentWorkload(parts.kube, copies, copies, copies)
+    parts.workload = DeploymentWorkload(parts.kube, copies, copies, copies, copies)
     await Actions(parts).carry_out(Rollout.parse(_body(1)), Scale("0123456789", replicas))
     (_, body, was_careful) = parts.kube.written[0]
     assert was_careful is careful

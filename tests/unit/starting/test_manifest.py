@@ -89,10 +89,12 @@ def test_what_a_person_has_to_look_at_is_said() -> None:
     containers = body["spec"]["template"]["spec"]["containers"]
     del containers[0]["readinessProbe"]
     containers.insert(0, {"name": "proxy", "image": "p:1", "ports": [{"containerPort": 15001}]})
-    autoscaler = {
+    autoscaler: dict[str, Any] = {
         "metadata": {"name": "ranker-hpa"},
         "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "ranker"}, "minReplicas": 2, "maxReplicas": 9},
     }
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
+    autoscaler["spec"] |= {"metrics": [{"type": "Resource", "resource": cpu}], "behavior": {"scaleDown": {}}}
     made = _draft(
         deployments=[body],
         routes=[route(rule("ranker", "search", weight=1, name="a"), rule("ranker", name="b"))],
@@ -101,12 +103,13 @@ def test_what_a_person_has_to_look_at_is_said() -> None:
     )
     spec, text = made.body["spec"], to_yaml(made)
     assert spec["workload"]["allowWithoutReadinessProbe"] is True
+    assert spec["workload"]["autoscaling"] == {"min": 2, "max": 9, "cpu": 60}
     assert [one["name"] for one in spec["workload"]["template"]["spec"]["containers"]] == ["server", "proxy"]
     assert spec["traffic"] == {
         "port": 8080,
         "gatewayAPI": {"route": {"name": "ranker", "rule": "a", "backend": "ranker"}},
     }
-    for words in ("ranker-hpa scales the Deployment between 2 and 9", "make it a multiple of 100", "(rule b) leads"):
+    for words in ("like ranker-hpa", "make it a multiple of 100", "(rule b) leads"):
         assert words in text
     assert len(made.look_at) == 6
 
