@@ -135,9 +135,11 @@ def told(
     scene.kubectl("create", "secret", "generic", "team", address, f"--from-literal=sign={SIGNING}")
     scene.kubectl("create", "secret", "generic", "elsewhere", "--from-literal=url=https://elsewhere.example/x")
     ours.start()
-    yield _roll_back(Told(scene, tracker, ours, alertmanager, 0))
-    ours.kill()
-    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    try:
+        yield _roll_back(Told(scene, tracker, ours, alertmanager, 0))
+    finally:  # else it would decide in the tests after these, too
+        ours.kill()
+        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 NOTIFICATIONS = [

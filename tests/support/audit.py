@@ -18,8 +18,8 @@ class Audit:
         self._log = cluster.audit_log
         self._begin = self._log.stat().st_size
 
-    def requests(self) -> Counter[str]:
-        """Verb and resource of every request that was answered since, watches left out."""
+    def requests(self, namespace: str = "") -> Counter[str]:
+        """Verb and resource of every request (to one namespace) that was answered since, watches left out."""
         found: Counter[str] = Counter()
         with self._log.open(encoding="utf-8") as log:
             log.seek(self._begin)
@@ -31,6 +31,8 @@ class Audit:
                 entry = json.loads(line)
                 if entry["user"]["username"] == USER and entry["verb"] != "watch":
                     about = entry.get("objectRef") or {}
+                    if namespace not in ("", about.get("namespace")):
+                        continue
                     sub = "/" + about["subresource"] if "subresource" in about else ""
                     found[f"{entry['verb']} {about.get('resource', entry['requestURI'])}{sub}"] += 1
         return found
