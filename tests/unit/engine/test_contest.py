@@ -263,3 +263,14 @@ def test_detail_5_a_controller_that_answers_at_once_is_not_raced() -> None:
     world.run(10)
     assert world.route.weights == {world.stable: 100}
     assert world.route.state is RouteState.ACCEPTED
+
+
+def test_detail_5_an_old_backend_that_is_not_known_any_more_is_nobody_s_edit() -> None:
+    """What was adopted has a name only as long as spec names it; in the marker it still stands, at weight 0."""
+    world = stepping(50)
+    marker = world.route.marker
+    assert marker is not None
+    world.route.marker = replace(marker, weights=dict(marker.weights) | {"external": 0})
+    world.touch()
+    world.run(5)
+    assert world.status.contest is None
