@@ -148,7 +148,7 @@ def _pod(name: str) -> Body:
 def test_detail_30_forged_labels_make_no_revision(name: str, revision: str) -> None:
     """Whoever may label a Deployment cannot have the operator scale or delete something else by it."""
     forged = _deployment(name, **{LABEL_REVISION: revision, LABEL_ROLE: "retired"})
-    copies = [cast(Reflector, _Copies(*some)) for some in ((forged,), (), ())]
+    copies = [cast(Reflector, _Copies(*some)) for some in ((forged,), (), (), ())]
     workload = DeploymentWorkload(cast(Kube, _Refusing()), *copies)
     assert workload.observe(_rollout()) == {}
     asyncio.run(workload.align(_rollout()))
@@ -158,7 +158,7 @@ async def test_detail_30_forged_endpoints_remove_nobodys_service() -> None:
     """Whoever may label an EndpointSlice cannot have the operator delete a Service of another name than ours."""
     labels = {LABEL_NAME: "ranker", LABEL_REVISION: "payments"}
     forged = {"metadata": {"name": "x", "labels": labels}}
-    copies = [cast(Reflector, _Copies(*some)) for some in ((), (), (forged,))]
+    copies = [cast(Reflector, _Copies(*some)) for some in ((), (), (forged,), ())]
     await DeploymentWorkload(cast(Kube, _Refusing()), *copies).align(_rollout())
 
 
@@ -166,7 +166,7 @@ async def test_detail_30_a_pod_with_borrowed_labels_is_not_replaced() -> None:
     """Whoever may label a pod, but not delete it, cannot have the operator do so."""
     pods = _Copies(_pod("database-0"), _pod(f"ranker-{REVISION}-7d9c5b8f4-x2x4z"))
     workload = DeploymentWorkload(
-        cast(Kube, _Refusing()), *(cast(Reflector, one) for one in (_Copies(), pods, _Copies()))
+        cast(Kube, _Refusing()), *(cast(Reflector, one) for one in (_Copies(), pods, _Copies(), _Copies()))
     )
     assert list(workload.pods(_rollout(), REVISION)) == [f"ranker-{REVISION}-7d9c5b8f4-x2x4z"]
     await workload.replace_pod(_rollout(), REVISION, "database-0")
@@ -257,6 +257,6 @@ def test_the_clock_of_a_forged_annotation_is_no_trap() -> None:
     """Times beyond the calendar are read as no time."""
     forged = _deployment(f"ranker-{REVISION}", **{LABEL_REVISION: REVISION, LABEL_ROLE: "stable"})
     forged["metadata"]["annotations"] = {"modelrollout.io/promoted-at": "0001-01-01T00:00:00+23:59"}
-    copies = [cast(Reflector, _Copies(*some)) for some in ((forged,), (), ())]
+    copies = [cast(Reflector, _Copies(*some)) for some in ((forged,), (), (), ())]
     seen = DeploymentWorkload(cast(Kube, _Refusing()), *copies).observe(_rollout())
     assert seen[REVISION].promoted_at is None
