@@ -51,6 +51,9 @@ class _Copies:
     def labelled(self, namespace: str, value: str) -> list[Body]:
         return [one for one in self._objects if one["metadata"]["labels"].get(LABEL_NAME) == value]
 
+    def get(self, namespace: str, name: str) -> Body | None:
+        return next((one for one in self._objects if one["metadata"]["name"] == name), None)
+
 
 def _rollout(**more: Any) -> Rollout:
     metadata = {"namespace": "recs", "name": "ranker", "uid": "u", "resourceVersion": "1"}
