@@ -49,7 +49,9 @@ class Operator:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it; returns when it works: it decides, or stands by because another one does."""
+        """Start it; returns when it works: it decides, or stands by because another one does. One that still runs is
+        killed first, for nobody else would."""
+        self.kill()
         command = [sys.executable, "-m", "modelrollout.controller"]
         command += ["--kubeconfig", str(self.kubeconfig), "--prometheus-url", self._cluster.prometheus_url]
         command += ["--health", f"127.0.0.1:{self._health}", "--metrics", f"127.0.0.1:{self._metrics}"]
