@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.support.operator import Operator
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook, and otherwise before they are there
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that write statuses themselves come before the operator is started for the others.
 

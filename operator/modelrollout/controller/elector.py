@@ -207,7 +207,7 @@ class Elector:
                     self._hurry.set()
                 beaten = True
             except KubeError as error:
-                self._complain(str(error))
+                self._complain(f"{error}{self._remedy(error)}")
             self._follow()
             self.tried.set()
             await self._pause(answered=answered)
@@ -315,6 +315,15 @@ class Elector:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), seconds)
         self._hurry.clear()
+
+    def _remedy(self, error: KubeError) -> str:
+        """What a person can do about what will not pass by itself: without a Lease nobody decides."""
+        if isinstance(error, NotFound):
+            return (
+                f"; so nobody decides: create the namespace {self._namespace} (manifests/base has it), name another "
+                "with --lease-namespace, or start a lone operator with --no-leader-elect"
+            )
+        return "; so nobody decides: apply manifests/base/rbac.yaml" if error.status == 403 else ""
 
     def _complain(self, problem: str) -> None:
         """Say what is wrong, once."""

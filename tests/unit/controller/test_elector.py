@@ -26,6 +26,7 @@ class OneLease:
         self.body: Body | None = None
         self.version = 0
         self.broken = False
+        self.refusal: KubeError | None = None
 
     def _take(self, body: Body) -> Body:
         self.version += 1
@@ -44,6 +45,8 @@ class OneLease:
 
     async def create(self, path: str, body: Body, **_: Any) -> Body:
         self._check()
+        if self.refusal is not None:
+            raise self.refusal
         if self.body is not None:
             raise ConflictError(409, "exists")
         return self._take(body)
@@ -107,6 +110,29 @@ async def test_it_gives_signs_of_life_also_while_the_api_server_refuses() -> Non
     async with running(elector(lease, "pod-a", heard.release)):
         for _ in range(3):
             await asyncio.wait_for(heard.acquire(), 20)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "remedy"),
+    [
+        (
+            NotFound(404, 'namespaces "modelrollout-system" not found'),
+            "--lease-namespace, or start a lone operator with",
+        ),
+        (KubeError(403, "leases.coordination.k8s.io is forbidden"), "apply manifests/base/rbac.yaml"),
+    ],
+)
+async def test_a_lease_that_cannot_be_made_is_told_with_the_remedy(
+    refusal: KubeError, remedy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = OneLease()
+    lease.refusal = refusal
+    async with running(elector(lease, "a")) as one:
+        await asyncio.wait_for(one.tried.wait(), 5)
+        await asyncio.sleep(0.5)
+    assert one.term is None
+    assert [record.getMessage() for record in caplog.records if remedy in record.getMessage()] != []
+    assert len(caplog.records) == 1, "it is said once"
 
 
 async def test_what_is_given_back_is_taken_at_once() -> None:
