@@ -117,12 +117,12 @@ def test_idle_rollouts_cost_nothing(cluster: LocalCluster, operator: Operator, n
     def resting() -> bool:
         quiet = Audit(cluster)
         let_pass(3.0)
-        return not quiet.of_rollouts()
+        return not quiet.requests(namespace)
 
     eventually(resting, "all to come to rest", timeout=60)
     audit = Audit(cluster)
     let_pass(_QUIET_SECONDS)
-    assert sum(audit.of_rollouts().values()) <= 3, audit.of_rollouts()
+    assert sum(audit.requests(namespace).values()) <= 3, audit.requests(namespace)
 
 
 def _old_backend(scene: Scene) -> None:

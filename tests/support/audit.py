@@ -19,7 +19,11 @@ class Audit:
         self._begin = self._log.stat().st_size
 
     def requests(self, namespace: str = "") -> Counter[str]:
-        """Verb and resource of every request (to one namespace) that was answered since, watches left out."""
+        """Verb and resource of every request that was answered since, watches left out.
+
+        With a namespace: those to others are left out, where rollouts of other tests live on for a while, and the
+        lists that watches begin with.
+        """
         found: Counter[str] = Counter()
         with self._log.open(encoding="utf-8") as log:
             log.seek(self._begin)
@@ -36,7 +40,3 @@ class Audit:
                     sub = "/" + about["subresource"] if "subresource" in about else ""
                     found[f"{entry['verb']} {about.get('resource', entry['requestURI'])}{sub}"] += 1
         return found
-
-    def of_rollouts(self) -> Counter[str]:
-        """The same without the Lease, which is renewed whatever rollouts do."""
-        return Counter({name: count for name, count in self.requests().items() if not name.endswith(" leases")})

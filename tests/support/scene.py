@@ -128,7 +128,7 @@ class Scene:
         """Hash of the revision that carries a model version."""
         for one in self.every("deployments"):
             metadata = one["metadata"]
-            mine = metadata["labels"].get("modelrollout.io/name") == self.name
+            mine = metadata.get("labels", {}).get("modelrollout.io/name") == self.name
             if mine and metadata["annotations"]["modelrollout.io/version"] == version:
                 return str(metadata["labels"]["modelrollout.io/revision"])
         raise AssertionError(f"no Deployment of version {version}")
