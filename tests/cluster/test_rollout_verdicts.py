@@ -30,7 +30,7 @@ def test_good_ones_are_promoted_and_bad_ones_rolled_back(
     faults = {"good": {}, "errors": {"ERRORS": "0.1"}, "slow": {"DELAY_MS": "400"}, "clicks": {"CLICKS": "0.02"}}
     scenes = {name: Scene(cluster, namespace, name) for name in gates}
     change = {
-        name: changed(steps=[{"weight": 50, "hold": "12s" if name != "good" else "4s"}], gates=list(gates[name]))
+        name: changed(steps=[{"weight": 50, "hold": "10m" if name != "good" else "4s"}], gates=list(gates[name]))
         for name in gates
     }
     together(*(lambda s=scene: s.serve_first(change=change[s.name]) for scene in scenes.values()))
