@@ -28,6 +28,7 @@ from modelrollout.api.grammar import (
     parse_looks,
     parse_reference,
 )
+from modelrollout.api.memo import once
 from modelrollout.api.meta import ApiModel, rule
 from modelrollout.api.presets.registry import PRESETS, expanded
 
@@ -323,6 +324,7 @@ class Gate(ApiModel):
         return expanded(given) if isinstance(given, Mapping) else given
 
     @property
+    @once
     def kind(self) -> str:
         """What is measured: the name of the one field that is there (ratio, latency, drift, value, report).
 
@@ -338,6 +340,7 @@ class Gate(ApiModel):
         return found[0]
 
     @property
+    @once
     def limit(self) -> Limit:
         """The limit in numbers, as it fits what is measured.
 

@@ -113,6 +113,7 @@ def format_duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
+@lru_cache(maxsize=1024)
 def parse_percent(text: str) -> float:
     """Read ``25%`` as the share 0.25.
 

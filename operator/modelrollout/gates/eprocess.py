@@ -17,7 +17,6 @@ A. Rinaldo, "E-detectors" (2022, arXiv 2203.03532) for restarts; A. Wald (1945) 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -72,7 +71,12 @@ class Line:
 
     def at(self, baseline: float) -> float:
         """The limit, as a share, at a baseline's share."""
-        return min(max(self.factor * baseline + self.offset, _TINY), 1.0 - _TINY)
+        return _within(self.factor * baseline + self.offset)
+
+
+def _within(share: float) -> float:
+    """The nearest share that is neither 0 nor 1."""
+    return _TINY if share < _TINY else 1.0 - _TINY if share > 1.0 - _TINY else share
 
 
 @cache
@@ -168,7 +172,7 @@ def _margin_point(mc: Array, mb: Array, qc: Array, qb: Array, line: Line) -> tup
 
 def _binary_divergence(p: float, q: float) -> float:
     """Kullback–Leibler divergence of two shares, in nats."""
-    p, q = min(max(p, _TINY), 1 - _TINY), min(max(q, _TINY), 1 - _TINY)
+    p, q = _within(p), _within(q)
     return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
 
 
@@ -181,11 +185,15 @@ def divergence(
     """
     if not line.relative:
         return _binary_divergence(candidate, line.at(0.0)) / phi_c
-
-    a, d = line.factor, line.offset
-
     if candidate == line.at(baseline):
         return 0.0
+    point = _nearest(candidate, baseline, line, ratio, phi_c, phi_b)
+    return _binary_divergence(candidate, line.at(point)) / phi_c + _binary_divergence(baseline, point) / (ratio * phi_b)
+
+
+def _nearest(candidate: float, baseline: float, line: Line, ratio: float, phi_c: float, phi_b: float) -> float:
+    """The baseline's share at the point of the limit that is nearest to both arms."""
+    a, d = line.factor, line.offset
     least, most = max(_TINY, (_TINY - d) / a), min(1.0 - _TINY, (1.0 - _TINY - d) / a)
     low, high = sorted(min(max(end, least), most) for end in (baseline, (candidate - d) / a))
     # Where the sum's slope is zero, times t(1 - t) and the limit's own l(1 - l): a cubic in the baseline's share t.
@@ -193,7 +201,8 @@ def divergence(
     k, e = a * ratio * phi_b, d - candidate
     c3, c2 = phi_c * p2 - k * a, phi_c * (p1 - baseline * p2) + k * (a - e)
     c1, c0 = phi_c * (p0 - baseline * p1) + k * e, -phi_c * baseline * p0
-    point = (low + high) / 2.0
+    point = (phi_c * baseline - k * e) / (phi_c + k * a)  # as if both arms scattered alike
+    point = point if low < point < high else (low + high) / 2.0
     for _ in range(_STEPS_TO_ROOT):
         value = ((c3 * point + c2) * point + c1) * point + c0
         low, high = (point, high) if value < 0.0 else (low, point)
@@ -202,7 +211,7 @@ def divergence(
         last, point = point, guess if low < guess < high else (low + high) / 2.0
         if abs(point - last) <= _NEAR_ENOUGH:
             break
-    return _binary_divergence(candidate, line.at(point)) / phi_c + _binary_divergence(baseline, point) / (ratio * phi_b)
+    return point
 
 
 def needed_to_breach(nats: float, alpha: float) -> float:
@@ -234,40 +243,23 @@ def smallest_seen(
     """The smallest share of bad events of a candidate that four of five times is caught within so many of its
     requests; None when not even a candidate that fails always is."""
 
-    def short(share: float) -> float:
-        nats = divergence(share, baseline, line, ratio=ratio, phi_c=phi_c, phi_b=phi_b)
-        return math.sqrt(max(nats, 0.0)) - enough  # of a share's distance, and so nearly a straight line
-
     if requests <= 0.0:
         return None
-    enough = math.sqrt(needed_to_breach(1.0, alpha) / requests)
-    low, high = line.at(baseline), 1.0 - _TINY
-    if short(high) < 0.0:
+    low, high, enough = line.at(baseline), 1.0 - _TINY, needed_to_breach(1.0, alpha) / requests
+    if divergence(high, baseline, line, ratio=ratio, phi_c=phi_c, phi_b=phi_b) < enough:
         return None
-    return _root(short, low, high)
-
-
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a rising function is zero, between two numbers below and above it; the nearer end where it is not.
-
-    Source: C. Ridders, "A new algorithm for computing a single root of a real continuous function", IEEE Transactions
-    on Circuits and Systems 26 (1979).
-    """
-    below, above, last = function(low), function(high), low
-    if below >= 0.0 or above <= 0.0:
-        return low if below >= 0.0 else high
-    for _ in range(_STEPS_TO_ROOT):
-        middle = (low + high) / 2.0
-        at_middle = function(middle)
-        bend = math.sqrt(at_middle * at_middle - below * above)
-        guess = middle - (middle - low) * at_middle / bend
-        at_guess = function(guess)
-        for where, value in sorted(((middle, at_middle), (guess, at_guess))):
-            if value < 0.0 and where > low:
-                low, below = where, value
-            elif value >= 0.0 and where < high:
-                high, above = where, value
-        if at_guess == 0.0 or min(high - low, abs(guess - last)) <= _NEAR_ENOUGH:
-            return guess
-        last = guess
-    return last
+    spread = phi_c * low * (1.0 - low) + line.factor**2 * ratio * phi_b * baseline * (1.0 - baseline)
+    share = min(low + math.sqrt(2.0 * enough * spread), (low + high) / 2.0)
+    for _ in range(_STEPS_TO_ROOT):  # Newton's, on the root of the nats: of a share's distance nearly a straight line
+        point = _nearest(share, baseline, line, ratio, phi_c, phi_b) if line.relative else baseline
+        limit = line.at(point)
+        nats = _binary_divergence(share, limit) / phi_c
+        if line.relative:
+            nats += _binary_divergence(baseline, point) / (ratio * phi_b)
+        low, high = (share, high) if nats < enough else (low, share)
+        slope = (math.log(share / (1.0 - share)) - math.log(limit / (1.0 - limit))) / phi_c
+        guess = share - 2.0 * (nats - math.sqrt(nats * enough)) / slope if slope > 0.0 else low
+        last, share = share, guess if low < guess < high else (low + high) / 2.0
+        if abs(share - last) <= _NEAR_ENOUGH:
+            break
+    return share

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -103,6 +103,15 @@ def keep(states: Sequence[RateState], texts: Sequence[str]) -> Sequence[str]:
     while len(_recent) > _RECENTLY:
         del _recent[next(iter(_recent))]
     return texts
+
+
+class _Said(NamedTuple):
+    """A verdict in words."""
+
+    verdict: Verdict
+    message: str
+    would_have_seen: float | None = None
+    unseen: str = ""
 
 
 @dataclass(frozen=True)
@@ -228,7 +237,7 @@ class RateTest:
 
     def baseline_share(self, state: RateState) -> float:
         """The baseline's share of bad events, as it is known."""
-        return self._baseline_share(state.counts)
+        return self.concluded(state).share
 
     def noise_floor(self, state: RateState) -> float:
         """κ²·Δt in seconds, as it is believed."""
@@ -243,136 +252,106 @@ class RateTest:
             return False
         numbers = (np.array([value]) for value in (ours.total, ours.bad, theirs.total, theirs.bad))
         floor = sequential.floor_of_one(state.counts, self.design) / self.seconds
-        expected = np.array([self._baseline_share(state.counts)])
+        expected = np.array([self.baseline_share(state)])
         return bool(catastrophic(*numbers, share=share, requests=requests, expected=expected, floor=floor)[0])
 
     def assess(self, state: RateState) -> Assessment:
         """The verdict."""
-        counts = state.counts
-        ours, theirs = self._seen(state)
-        found = self._numbers(state, ours, theirs)
-        concluded = self.concluded(state)
-        strength = concluded.breach
+        known = self.concluded(state)
         needed = math.log(1.0 / self.alpha)
-        broken = bool(counts.beyond[0] > 0.0)
         alone = self.quantile is None and self.limit.relative
-        shared = not broken and not alone and concluded.line >= needed
-        found = replace(
-            found,
-            evidence=1.0 if broken else min(max(strength / needed, 0.0), 1.0),
-            stake=1.0 if broken else min(1.0, self.alpha * math.exp(min(strength, 50.0))),
-            shared=shared,
-            leaning=self._leaning(counts),
-        )
-        if broken or shared:
-            return replace(found, verdict=Verdict.BREACHED)
-        early = self._too_early(ours, theirs)
-        if early:
-            return replace(found, verdict=Verdict.TOO_EARLY, message=early)
-        if concluded.proof >= math.log(1.0 / _BETA) and strength <= _UNLATCH:
-            return replace(found, verdict=Verdict.PROVEN, message=f"{found.message}; shown to be within the limit")
-        return self._no_harm_seen(found, state, ours, theirs)
-
-    def _seen(self, state: RateState) -> tuple[Counts, Counts]:
-        """Both arms' counts since the step began."""
-        nc, xc, nb, xb = (float(value) for value in state.counts.step[0, :4])
-        pending = state.counts.pending[0]
-        return Counts(xc + float(pending[1]), nc + float(pending[0])), Counts(
-            xb + float(pending[4]), nb + float(pending[3])
-        )
-
-    def _leaning(self, counts: sequential.State) -> bool:
-        s, v = float(counts.step[0, 4]), float(counts.step[0, 5])
-        return v > 0.0 and s / math.sqrt(v) >= _LEAN
-
-    def _too_early(self, ours: Counts, theirs: Counts) -> str:
-        if ours.total < self.min_samples:
-            return f"{ours.total:.0f} of {self.min_samples} samples of the candidate"
-        if self.limit.relative and theirs.total < self.min_samples:
-            return f"{theirs.total:.0f} of {self.min_samples} samples of the baseline"
-        return ""
-
-    def _numbers(self, state: RateState, ours: Counts, theirs: Counts) -> Assessment:
-        """Everything about the gate but its verdict."""
+        shared = not known.beyond and not alone and known.line >= needed
+        value, baseline = self._measured(state, known)
         show = words.percent if self.quantile is None else words.milliseconds
-        if self.quantile is None:
-            value, baseline = (self._shown(arm.rate) for arm in (ours, theirs))
-        else:
-            value, baseline = (arm.quantile(self.quantile) for arm in (state.candidate, state.baseline))
         limit = words.limit(self.limit, baseline, at_least=self.at_least, show=show)
         message = f"{words.maybe(value, show)} against {words.maybe(baseline, show)} of the baseline; {limit}"
-        if self.quantile is not None:
-            message += self._bracket(state)
-        estimate, low, high = self._interval(state.counts)
+        estimate, low, high = self._interval(known)
+        said = self._said(f"{message}{self._bracket(state)}", state, known, shared=shared)
         return Assessment(
-            verdict=Verdict.TOO_EARLY,
+            verdict=said.verdict,
             limit=limit,
-            message=message,
+            message=said.message,
             value=value,
             baseline=baseline,
             difference=estimate,
             low=low,
             high=high,
-            samples=int(ours.total),
-            baseline_samples=int(theirs.total),
+            would_have_seen=said.would_have_seen,
+            samples=int(known.requests),
+            baseline_samples=int(known.baseline_requests),
+            shared=shared,
+            leaning=known.weight > 0.0 and known.distance / math.sqrt(known.weight) >= _LEAN,
+            unseen=said.unseen,
+            evidence=1.0 if known.beyond else min(max(known.breach / needed, 0.0), 1.0),
+            stake=1.0 if known.beyond else min(1.0, self.alpha * math.exp(min(known.breach, 50.0))),
         )
+
+    def _measured(self, state: RateState, known: Conclusions) -> tuple[float | None, float | None]:
+        """The value of both arms, in the gate's own unit."""
+        if self.quantile is not None:
+            return state.candidate.quantile(self.quantile), state.baseline.quantile(self.quantile)
+        ours, theirs = Counts(known.bad, known.requests), Counts(known.baseline_bad, known.baseline_requests)
+        return self._shown(ours.rate), self._shown(theirs.rate)
+
+    def _said(self, numbers: str, state: RateState, known: Conclusions, *, shared: bool) -> _Said:
+        """The verdict; ``numbers``: the beginning of its sentence."""
+        if known.beyond or shared:
+            return _Said(Verdict.BREACHED, numbers)
+        early = self._too_early(known)
+        if early:
+            return _Said(Verdict.TOO_EARLY, early)
+        if known.proof >= math.log(1.0 / _BETA) and known.breach <= _UNLATCH:
+            return _Said(Verdict.PROVEN, f"{numbers}; shown to be within the limit")
+        seen = self._smallest_seen(known)
+        distance = None if seen is None else seen - self.line.at(known.share)
+        message = f"{numbers}; no harm seen, {self._would_have(seen)}"
+        return _Said(Verdict.NO_HARM_SEEN, message, distance, self._unseen(seen, known.share, state))
+
+    def _too_early(self, known: Conclusions) -> str:
+        if known.requests < self.min_samples:
+            return f"{known.requests:.0f} of {self.min_samples} samples of the candidate"
+        if self.limit.relative and known.baseline_requests < self.min_samples:
+            return f"{known.baseline_requests:.0f} of {self.min_samples} samples of the baseline"
+        return ""
 
     def _shown(self, bad: float | None) -> float | None:
         return bad if bad is None or not self.good else 1.0 - bad
 
     def _bracket(self, state: RateState) -> str:
-        seconds = self._seconds(state.memory)
+        """Where a latency's limit lies between two buckets' bounds: by which it is judged."""
+        seconds = None if self.quantile is None else self._seconds(state.memory)
         if seconds is None or not state.candidate.bounds:
             return ""
         above, below = state.candidate.bound_at_or_above(seconds), state.candidate.bound_at_or_below(seconds)
         return "" if above == below else f"; judged at {words.milliseconds(above)} (next bucket)"
 
-    def _interval(self, counts: sequential.State) -> tuple[float | None, float | None, float | None]:
+    def _interval(self, known: Conclusions) -> tuple[float | None, float | None, float | None]:
         """Distance beyond the limit in this step, with an interval that may be looked at at any time.
 
         Source: H. Robbins, Annals of Mathematical Statistics 41 (1970), the normal mixture.
         """
-        s, v = float(counts.step[0, 4]), float(counts.step[0, 5])
+        s, v = known.distance, known.weight
         if v <= 0.0:
             return None, None, None
-        base = self.line.at(self._baseline_share(counts))
-        shift = max(float(counts.shifts[0, 0]), 1e-3) / 0.7
-        odds = math.exp(shift) * base / (1.0 - base)
+        base = self.line.at(known.share)
+        odds = math.exp(max(known.shift, 1e-3) / 0.7) * base / (1.0 - base)
         rho = 2.4 / max(odds / (1.0 + odds) - base, 1e-6) ** 2
         width = math.sqrt((v + rho) * (math.log((v + rho) / rho) - 2.0 * math.log(_SHOWN_ALPHA))) / v
         return s / v, s / v - width, s / v + width
 
-    def _baseline_share(self, counts: sequential.State) -> float:
-        requests, bad = float(counts.memory[0, 0]), float(counts.memory[0, 1])
-        return bad / requests if requests > 0.0 else 0.0
-
-    def _no_harm_seen(self, found: Assessment, state: RateState, ours: Counts, theirs: Counts) -> Assessment:
-        base = self._baseline_share(state.counts)
-        seen = self._smallest_seen(state, ours, theirs, base)
-        message = f"{found.message}; no harm seen, {self._would_have(seen)}"
-        return replace(
-            found,
-            verdict=Verdict.NO_HARM_SEEN,
-            message=message,
-            would_have_seen=None if seen is None else seen - self.line.at(base),
-            unseen=self._unseen(seen, base, state),
-        )
-
-    def _smallest_seen(self, state: RateState, ours: Counts, theirs: Counts, base: float) -> float | None:
+    def _smallest_seen(self, known: Conclusions) -> float | None:
         """The smallest share of bad events that would have been caught with what this step has seen."""
-        strata = max(float(state.counts.step[0, 6]), 1.0)
-        floor = self.noise_floor(state) / self.seconds
-        share = base if self.line.relative else self.line.at(0.0)
+        floor = known.floor / self.seconds
+        share = known.share if self.line.relative else self.line.at(0.0)
         event = 1.0 - share if self.good else share
-        phi_c, phi_b = (
-            float(noise.dispersion(np.array(arm.total / strata), event, share, floor)) for arm in (ours, theirs)
-        )
+        requests = np.array([known.requests, known.baseline_requests]) / max(known.strata, 1.0)
+        phi_c, phi_b = noise.dispersion(requests, event, share, floor).tolist()
         return eprocess.smallest_seen(
-            ours.total,
-            base,
+            known.requests,
+            known.share,
             self.line,
             alpha=self.alpha,
-            ratio=ours.total / max(theirs.total, 1.0),
+            ratio=known.requests / max(known.baseline_requests, 1.0),
             phi_c=phi_c,
             phi_b=phi_b,
         )

@@ -321,20 +321,45 @@ def floor_of_one(state: State, design: Design) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Conclusions:
-    """What verdicts rest on, of one run: logarithms of the evidence against the limit (with the guard), against the
-    line alone and for the limit, and the floor κ²·Δt in seconds as it is believed."""
+    """What verdicts rest on, of one run, as plain numbers."""
 
     breach: float
+    """Logarithm of the evidence against the limit, with the guard."""
     line: float
+    """The same against the line alone."""
     proof: float
+    """The same for the limit."""
     floor: float
+    """κ²·Δt in seconds, as it is believed."""
+    beyond: bool
+    """Whether the limit was ever found broken."""
+    requests: float
+    """Of the candidate since the step began, with those of the open stratum."""
+    bad: float
+    baseline_requests: float
+    baseline_bad: float
+    distance: float
+    """Σ D/v of the step."""
+    weight: float
+    """Σ 1/v of the step."""
+    strata: float
+    """Intervals of the step that were judged."""
+    share: float
+    """The baseline's share of bad events, as it is known."""
+    shift: float
+    """The smallest bet; 0 while none is made."""
 
 
 def conclusions(state: State, design: Design) -> list[Conclusions]:
     """Of each run."""
+    memory = state.memory
     with np.errstate(divide="ignore", invalid="ignore"):
         found = (log_breach(state, design), log_against_line(state), log_proof(state), floor_of(state, design))
-    return [Conclusions(*numbers) for numbers in zip(*(one.tolist() for one in found), strict=True)]
+        share = np.where(memory[:, 0] > 0.0, memory[:, 1] / memory[:, 0], 0.0)
+    counts = state.step[:, :4] + state.pending[:, (0, 1, 3, 4)]
+    sums = state.step[:, 4:7]
+    columns = (*found, state.beyond > 0.0, *counts.T, *sums.T, share, state.shifts[:, 0])
+    return [Conclusions(*numbers) for numbers in zip(*(one.tolist() for one in columns), strict=True)]
 
 
 def _all(mask: Mask) -> bool:
