@@ -88,6 +88,8 @@ _STEP_BEGINS: Final = {
     "unseen": "",
     "covered_seconds": 0.0,
 }
+_KEPT: Final = ("noise_floor", "noise_known", "restarted_because", "evidence_since")
+"""What a look does not change."""
 PASSING: Final = (Verdict.NO_HARM_SEEN, Verdict.PROVEN)
 _ROOM: Final = 6_000
 _NEW: Final = "not read yet"
@@ -179,7 +181,8 @@ def take_evidence(d: Draft) -> None:
     for gate in d.input.spec.gates:
         room = min(1024, _ROOM // len(d.input.spec.gates))
         past = measurement.past.get(gate.name)
-        seen, definition = measurement.gates.get(gate.name, _NOT_READ), definition_hash(gate, d.input.spec.evaluation)
+        seen = without_unneeded_problem(d, gate, measurement.gates.get(gate.name, _NOT_READ))
+        definition = definition_hash(gate, d.input.spec.evaluation)
         look = _Look(gate, known.get(gate.name), seen, past, room, definition)
         status, problem, sure = _weigh(d, look, down, serving=serving)
         gates.append(status)
@@ -198,7 +201,6 @@ def take_evidence(d: Draft) -> None:
 
 def _weigh(d: Draft, look: _Look, down: Problem | None, *, serving: bool) -> tuple[GateStatus, Problem | None, bool]:
     """One gate: its status, a problem that makes it blind, and whether it was really seen."""
-    look = replace(look, seen=without_unneeded_problem(d, look.gate, look.seen))
     try:
         problem = down or lasting(d, look.gate, look.seen.problem) or _unreadable_report(d, look)
         if look.seen.interval is not None and d.status.weight > 0:
@@ -263,14 +265,15 @@ def _underpowered(d: Draft, look: _Look, test: RateTest, found: Traffic | None) 
     return text[: look.room]
 
 
-def _underpowered_here(d: Draft, look: _Look, test: GateTest[Any], state: Any, status: GateStatus) -> str:
+def _underpowered_here(
+    d: Draft, look: _Look, before: GateStatus | None, test: GateTest[Any], state: Any, found: Assessment
+) -> str:
     """The same without history, from the step's own counts, when it first has enough of them."""
-    before = look.before
     known = before is not None and (before.noise_known or before.underpowered or before.verdict in PASSING)
-    if known or status.verdict not in PASSING or not isinstance(test, RateTest):
+    if known or found.verdict not in PASSING or not isinstance(test, RateTest):
         return before.underpowered if before is not None else ""
     seconds = max(sum((span.end - span.start).total_seconds() for span in stay_of(d.status.spans)), d.interval)
-    rate = (status.samples + status.baseline_samples) / seconds
+    rate = (found.samples + found.baseline_samples) / seconds
     return _underpowered(d, look, test, Traffic(rate, test.baseline_share(state), test.noise_floor(state)))
 
 
@@ -296,24 +299,17 @@ def _judged(d: Draft, look: _Look) -> GateStatus:
     if start is not None and d.now < start and assessment.verdict is not Verdict.BREACHED:
         wait = f"warming up: judged in {round((start - d.now).total_seconds())} s"
         assessment = replace(assessment, verdict=Verdict.TOO_EARLY, message=wait, would_have_seen=None)
-    status = _gate_status(look, assessment, test.dump(state))
-    kept = before or status
     covered += look.before.covered_seconds if look.before is not None and resumed else 0.0
-    return _with_verdict(
-        d,
-        look.before,
-        status.model_copy(
-            update={
-                "covered_seconds": round(covered, 3),
-                "noise_floor": kept.noise_floor,
-                "noise_known": kept.noise_known,
-                "underpowered": _underpowered_here(d, replace(look, before=before), test, state, status),
-                "restarted_because": kept.restarted_because,
-                "evidence_since": kept.evidence_since,
-                "pods": _pods(status, look),
-            }
-        ),
-    )
+    told: dict[str, Any] = {
+        "since": _since(d, look.before, assessment.verdict),
+        "checkpoint": test.dump(state),
+        "covered_seconds": round(covered, 3),
+        "underpowered": _underpowered_here(d, look, before, test, state, assessment),
+        "pods": _pods(assessment, look),
+    }
+    if before is not None:
+        told |= {name: getattr(before, name) for name in _KEPT}
+    return _gate_status(look, assessment, told)
 
 
 def _test(d: Draft, gate: Gate) -> GateTest[Any]:
@@ -401,8 +397,12 @@ def all_gates_together(d: Draft) -> None:
 
 
 def _with_verdict(d: Draft, before: GateStatus | None, status: GateStatus) -> GateStatus:
-    same = before is not None and before.verdict == status.verdict
-    return status.model_copy(update={"since": before.since if before and same else d.now})
+    return status.model_copy(update={"since": _since(d, before, status.verdict)})
+
+
+def _since(d: Draft, before: GateStatus | None, verdict: Verdict) -> datetime | None:
+    """Since when the verdict is what it is."""
+    return before.since if before is not None and before.verdict is verdict else d.now
 
 
 def _blank(look: _Look, verdict: Verdict, message: str) -> GateStatus:
@@ -453,7 +453,8 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or value in (float("inf"), float("-inf")) else float(f"{value:.6g}")
 
 
-def _gate_status(look: _Look, found: Assessment, checkpoint: str) -> GateStatus:
+def _gate_status(look: _Look, found: Assessment, told: dict[str, Any]) -> GateStatus:
+    """The status of a gate that was judged; ``told``: what does not follow from the assessment."""
     note = f" ({look.seen.note})" if look.seen.note and look.seen.note not in found.message else ""
     return GateStatus(
         name=look.gate.name,
@@ -471,17 +472,17 @@ def _gate_status(look: _Look, found: Assessment, checkpoint: str) -> GateStatus:
         query=look.seen.query[: look.room] or (look.before.query if look.before else ""),
         definition=look.before.definition if look.before is not None else look.definition,
         says=look.gate.limit.text,
-        checkpoint=checkpoint,
         evidence=_rounded(found.evidence),
         leaning=found.leaning,
         unseen=found.unseen[: look.room],
         shared=found.shared,
+        **told,
     )
 
 
-def _pods(status: GateStatus, look: _Look) -> dict[str, str]:
+def _pods(found: Assessment, look: _Look) -> dict[str, str]:
     """What each pod did since there is evidence against the candidate."""
-    if (status.evidence or 0.0) < _SUSPICION_ENDS:
+    if (_rounded(found.evidence) or 0.0) < _SUSPICION_ENDS:
         return {}
     pods = dict(look.before.pods) if look.before is not None else {}
     for name, arm in (look.seen.pods or {}).items():
