@@ -67,8 +67,10 @@ class Draft:
         return self.input.revisions.get(revision)
 
     def set(self, **changes: Any) -> None:
-        """Change fields of the status."""
-        self.status = self.status.model_copy(update=changes)
+        """Change fields of the status; most of what a look sets is so already."""
+        known = self.status.__dict__
+        if any(known[name] is not value for name, value in changes.items()):
+            self.status = self.status.model_copy(update=changes)
 
     def say(self, phase: Phase, reason: Reason, message: str, following: str = "") -> None:
         """Set the phase, the reason, the sentence, and what happens next."""

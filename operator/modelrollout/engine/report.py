@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from modelrollout.api.enums import ConditionType, Phase, Reason, Verdict
 from modelrollout.api.memo import once
@@ -41,6 +42,16 @@ _REMARKS: Final = ("reason", "observed", "observed_weight", "pods_missing_since"
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
 
+class _Said(NamedTuple):
+    """A condition without its times."""
+
+    type: ConditionType
+    status: str
+    reason: Reason
+    message: str
+
+
+@once
 def turns(status: ModelRolloutStatus) -> list[object]:
     """The part of a status whose change is written at once."""
     step, blind = status.step, status.blind
@@ -58,9 +69,14 @@ def remarks(status: ModelRolloutStatus) -> list[object]:
         [(one.type, one.status, one.reason, one.observed_generation) for one in status.conditions],
         [(gate.name, gate.verdict, gate.definition) for gate in status.gates],
         [(one.check, one.state) for one in status.preflight],
-        [_NUMBER.sub("#", text) for text in (status.message, status.next)],
+        [_without_numbers(text) for text in (status.message, status.next)],
         *(getattr(status, name) for name in _REMARKS),
     ]
+
+
+@lru_cache(maxsize=8192)
+def _without_numbers(text: str) -> str:
+    return _NUMBER.sub("#", text)
 
 
 def summarize(d: Draft) -> None:
@@ -70,11 +86,14 @@ def summarize(d: Draft) -> None:
         d.event(reason, f"{d.status.message}; {d.status.next}")
     if not d.candidate:
         d.set(observed_weight=None)
-    d.set(observed_generation=d.input.generation, columns=_columns(d))
     views = [d.view(revision) for revision in {d.stable, d.candidate} if revision]
-    d.set(replicas=sum(view.desired for view in views if view is not None))
-    d.set(selector=f"{LABEL_NAME}={d.input.name}")
-    d.set(conditions=_with_times(d.status.conditions, _conditions(d)))
+    d.set(
+        observed_generation=d.input.generation,
+        columns=_columns(d),
+        replicas=sum(view.desired for view in views if view is not None),
+        selector=f"{LABEL_NAME}={d.input.name}",
+        conditions=_with_times(d.status.conditions, _conditions(d), d.input.generation, d.now),
+    )
 
 
 def unreadable(before: ModelRolloutStatus, generation: int, message: str, now: datetime) -> ModelRolloutStatus:
@@ -94,34 +113,36 @@ def unreadable(before: ModelRolloutStatus, generation: int, message: str, now: d
         ConditionType.STALLED: "True",
         ConditionType.PROGRESSING: "False",
     }
-    said = [
-        Condition(
-            type=kind,
-            status=verdict,
-            reason=status.reason,
-            message=status.message,
-            observed_generation=generation,
-            last_transition_time=now,
-        )
-        for kind, verdict in verdicts.items()
-    ]
+    said = [_Said(kind, verdict, status.reason, status.message) for kind, verdict in verdicts.items()]
     others = [condition for condition in before.conditions if condition.type not in verdicts]
-    return status.model_copy(update={"conditions": [*_with_times(before.conditions, said), *others]})
+    conditions = [*_with_times(before.conditions, said, generation, now), *others]
+    return status.model_copy(update={"conditions": conditions})
 
 
-def _with_times(before: Iterable[Condition], after: Iterable[Condition]) -> list[Condition]:
+def _with_times(before: Iterable[Condition], after: Iterable[_Said], generation: int, now: datetime) -> list[Condition]:
     found = {condition.type: condition for condition in before}
-    return [_kept(found.get(condition.type), condition) for condition in after]
+    return [_kept(found.get(said.type), said, generation, now) for said in after]
 
 
-def _kept(before: Condition | None, after: Condition) -> Condition:
-    """The time of a condition is when its status last changed."""
-    if before is not None and before.status == after.status:
-        return after.model_copy(update={"last_transition_time": before.last_transition_time})
-    return after
+def _kept(before: Condition | None, said: _Said, generation: int, now: datetime) -> Condition:
+    """The time of a condition is when its status last changed; most say what they said before."""
+    if before is not None and (*said, generation) == (*_words_of(before), before.observed_generation):
+        return before
+    return Condition(
+        type=said.type,
+        status=said.status,
+        reason=said.reason,
+        message=said.message[:1024],
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if before and before.status == said.status else now,
+    )
 
 
-def _conditions(d: Draft) -> list[Condition]:
+def _words_of(condition: Condition) -> _Said:
+    return _Said(condition.type, condition.status, condition.reason, condition.message)
+
+
+def _conditions(d: Draft) -> list[_Said]:
     phase, reason, message = d.status.phase, d.status.reason, d.status.message
     rejected = phase is Phase.STABLE and reason in (Reason.ROUTE_NOT_ACCEPTED, Reason.INVALID_SPEC)
     ready = "True" if phase is Phase.STABLE and not rejected else "Unknown" if phase in _MOVING else "False"
@@ -130,75 +151,64 @@ def _conditions(d: Draft) -> list[Condition]:
     stalled = phase in (Phase.ROLLED_BACK, Phase.STALLED) or rejected
     moving = phase in (Phase.STARTING, Phase.PROGRESSING, Phase.PROMOTING, Phase.ROLLING_BACK)
     return [
-        _condition(d, ConditionType.READY, ready, reason, message),
-        _condition(d, ConditionType.RECONCILING, "True" if phase in _MOVING else "False", reason, message),
-        _condition(d, ConditionType.STALLED, "True" if stalled else "False", reason, message if stalled else ""),
+        _Said(ConditionType.READY, ready, reason, message),
+        _Said(ConditionType.RECONCILING, "True" if phase in _MOVING else "False", reason, message),
+        _Said(ConditionType.STALLED, "True" if stalled else "False", reason, message if stalled else ""),
         _available(d),
-        _condition(d, ConditionType.PROGRESSING, "True" if moving else "False", reason, message),
+        _Said(ConditionType.PROGRESSING, "True" if moving else "False", reason, message),
         _gates_passing(d),
         _metrics_available(d),
         _awaiting_approval(d),
     ]
 
 
-def _condition(d: Draft, kind: ConditionType, status: str, reason: Reason, message: str) -> Condition:
-    return Condition(
-        type=kind,
-        status=status,
-        reason=reason,
-        message=message[:1024],
-        observed_generation=d.input.generation,
-        last_transition_time=d.now,
-    )
-
-
-def _available(d: Draft) -> Condition:
+def _available(d: Draft) -> _Said:
     view = d.view(d.stable)
     ready = view.ready if view is not None else 0
     routed = d.input.route.state is RouteState.ACCEPTED
     version = d.status.stable.version if d.status.stable else ""
     if ready > 0 and routed:
-        return _condition(d, ConditionType.AVAILABLE, "True", Reason.SERVING, f"version {version} serves, {ready} pods")
+        return _Said(ConditionType.AVAILABLE, "True", Reason.SERVING, f"version {version} serves, {ready} pods")
     if not d.stable:
         message = "no revision has been promoted yet"
-        return _condition(d, ConditionType.AVAILABLE, "False", Reason.FIRST_REVISION, message)
+        return _Said(ConditionType.AVAILABLE, "False", Reason.FIRST_REVISION, message)
     message = f"{ready} pods of version {version} are ready; the route is {d.input.route.state}"
-    return _condition(d, ConditionType.AVAILABLE, "False", Reason.WAITING_FOR_ROUTE, message)
+    return _Said(ConditionType.AVAILABLE, "False", Reason.WAITING_FOR_ROUTE, message)
 
 
-def _gates_passing(d: Draft) -> Condition:
+def _gates_passing(d: Draft) -> _Said:
     gates = d.status.gates
     breached = [gate for gate in gates if gate.verdict is Verdict.BREACHED]
     if breached:
         message = f"{breached[0].name}: {breached[0].message}"
-        return _condition(d, ConditionType.GATES_PASSING, "False", Reason.GATE_BREACHED, message)
+        return _Said(ConditionType.GATES_PASSING, "False", Reason.GATE_BREACHED, message)
     early = [gate for gate in gates if gate.verdict in (Verdict.TOO_EARLY, Verdict.BLIND)]
     if early or not gates:
         message = f"{early[0].name}: {early[0].message}" if early else "nothing has been judged"
-        return _condition(d, ConditionType.GATES_PASSING, "Unknown", Reason.TOO_EARLY, message)
+        return _Said(ConditionType.GATES_PASSING, "Unknown", Reason.TOO_EARLY, message)
     weak = next((f"; but {gate.name}: {gate.underpowered}" for gate in gates if gate.underpowered), "")
-    return _condition(d, ConditionType.GATES_PASSING, "True", Reason.GATES_PASSING, f"every gate holds{weak}")
+    return _Said(ConditionType.GATES_PASSING, "True", Reason.GATES_PASSING, f"every gate holds{weak}")
 
 
-def _metrics_available(d: Draft) -> Condition:
+def _metrics_available(d: Draft) -> _Said:
     blind = d.status.blind
     if blind is not None:
-        return _condition(d, ConditionType.METRICS_AVAILABLE, "False", blind.reason, blind.message)
+        return _Said(ConditionType.METRICS_AVAILABLE, "False", blind.reason, blind.message)
     if d.seeing or d.status.evaluated_at is not None:
-        return _condition(d, ConditionType.METRICS_AVAILABLE, "True", Reason.SERVING, "the metrics are read")
+        return _Said(ConditionType.METRICS_AVAILABLE, "True", Reason.SERVING, "the metrics are read")
     before = next((c for c in d.status.conditions if c.type is ConditionType.METRICS_AVAILABLE), None)
     if before is not None and before.status == "True":
-        return before.model_copy(update={"observed_generation": d.input.generation})
-    return _condition(d, ConditionType.METRICS_AVAILABLE, "Unknown", Reason.TOO_EARLY, "not needed yet")
+        return _words_of(before)
+    return _Said(ConditionType.METRICS_AVAILABLE, "Unknown", Reason.TOO_EARLY, "not needed yet")
 
 
-def _awaiting_approval(d: Draft) -> Condition:
+def _awaiting_approval(d: Draft) -> _Said:
     """True as long as people must speak, also while the phase tells of something else that stands in the way."""
     step = d.status.step
     if d.candidate and step is not None and not d.status.phase.is_leaving and approvals.wanted(d):
         message = f"step {step.name} waits for people with the role {step.role}"
-        return _condition(d, ConditionType.AWAITING_APPROVAL, "True", Reason.AWAITING_APPROVAL, message)
-    return _condition(d, ConditionType.AWAITING_APPROVAL, "False", Reason.NOT_WANTED, "no approval is waited for")
+        return _Said(ConditionType.AWAITING_APPROVAL, "True", Reason.AWAITING_APPROVAL, message)
+    return _Said(ConditionType.AWAITING_APPROVAL, "False", Reason.NOT_WANTED, "no approval is waited for")
 
 
 def _columns(d: Draft) -> dict[str, str]:

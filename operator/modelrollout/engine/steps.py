@@ -177,7 +177,8 @@ def _follow_edits(d: Draft) -> None:
     }
     if step.role and chosen.weight is not None and weight_of(d.input.spec, chosen) <= d.status.weight:
         now |= {"held_seconds": hold}  # whoever waited for people had held this weight before
-    d.set(step=step.model_copy(update=now))
+    if any(getattr(step, name) != value for name, value in now.items()):
+        d.set(step=step.model_copy(update=now))
 
 
 def _is_still(d: Draft, before: StepStatus, now: Step) -> bool:
