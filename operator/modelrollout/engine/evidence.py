@@ -290,8 +290,8 @@ def _judged(d: Draft, look: _Look) -> GateStatus:
         return _read_again(d, look, error)
     resumed = look.before is not None and bool(look.before.checkpoint)
     checkpoint = before.checkpoint if before is not None else ""
-    folder = Folder(test, checkpoint, d.input.ahead.get(gate.name))
-    state, covered = folded(folder, state, gate, look.seen.intervals, d.status.spans, resumed=resumed)
+    folder = Folder(test, state, checkpoint, d.input.ahead.get(gate.name))
+    state, covered = folded(folder, gate, look.seen.intervals, d.status.spans, resumed=resumed)
     if isinstance(test, ReportTest) and look.seen.report:
         state = test.read(state, look.seen.report)
     assessment = test.assess(state)

@@ -7,7 +7,7 @@ the very state that it made little by little.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,36 +20,43 @@ from modelrollout.engine.model import Ahead, Measurement
 from modelrollout.gates.base import GateTest
 from modelrollout.gates.evidence import Interval
 from modelrollout.gates.rate import RateTest
-from modelrollout.gates.together import Job, fold_together
+from modelrollout.gates.together import Job, Link, fold_together
 
 __all__ = ["Folder", "fold_ahead", "folded"]
 
 
-@dataclass(slots=True)
 class Folder:
-    """Folds one gate's intervals; the first one may have been folded already, together with other rollouts'."""
+    """Folds one gate's intervals; the first ones may have been folded already, together with other rollouts'."""
 
-    test: GateTest[Any]
-    checkpoint: str
-    """The state before, as text; empty for a fresh one."""
-    ahead: Ahead | None = None
+    def __init__(self, test: GateTest[Any], state: Any, checkpoint: str, ahead: Ahead | None) -> None:
+        """``checkpoint``: the state as text; empty for a fresh one."""
+        self._test = test
+        self._state = state
+        self._checkpoint = checkpoint
+        self._ahead = ahead
+        self._links: list[Link] = []
 
-    def fold(self, state: Any, interval: Interval, *, judged: bool) -> Any:
-        """The state after one more interval."""
-        ahead, self.ahead = self.ahead, None
-        if ahead is not None and ahead.fits(self.test, self.checkpoint, interval, judged=judged):
-            return ahead.state
-        return self.test.fold(state, interval, judged=judged)
+    def fold(self, interval: Interval, *, judged: bool) -> None:
+        """One more interval."""
+        self._links.append(Link(interval, judged))
 
-    def end_hold(self, state: Any) -> Any:
-        """The state after a planned look."""
-        self.ahead = None
-        return self.test.end_hold(state)
+    def end_hold(self) -> None:
+        """A planned look."""
+        self._state = self._test.end_hold(self.state())
 
-    def begin_step(self, state: Any) -> Any:
-        """The state when another weight begins."""
-        self.ahead = None
-        return self.test.begin_step(state)
+    def begin_step(self) -> None:
+        """Another weight begins."""
+        self._state = self._test.begin_step(self.state())
+
+    def state(self) -> Any:
+        """The state after all of it."""
+        links, self._links = self._links, []
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.fits(self._test, self._checkpoint, links):
+            self._state, links = ahead.state, links[len(ahead.links) :]
+        for link in links:
+            self._state = self._test.fold(self._state, link.interval, judged=link.judged)
+        return self._state
 
 
 def fold_ahead(
@@ -68,37 +75,35 @@ def fold_ahead(
         return [{} for _ in those]
     found: list[dict[str, Ahead]] = [{} for _ in those]
     for (number, gate, checkpoint, job), state in zip(jobs, states, strict=True):
-        found[number][gate] = Ahead(job.test, checkpoint, job.interval, job.judged, state)
+        found[number][gate] = Ahead(job.test, checkpoint, job.links, state)
     return found
 
 
 def _likely(
     spec: ModelRolloutSpec, status: ModelRolloutStatus, measurement: Measurement
 ) -> Iterator[tuple[str, str, Job]]:
-    """One more interval of each gate over counts, judged unless labels are still coming in."""
+    """All that was read of each gate over counts, judged unless labels are still coming in."""
     known = {gate.name: gate.checkpoint for gate in status.gates}
     stay = stay_of(status.spans)
     for gate in spec.gates:
         seen, checkpoint = measurement.gates.get(gate.name), known.get(gate.name, "")
-        if seen is None or len(seen.intervals) != 1 or not checkpoint or gate.kind not in ("ratio", "latency"):
+        if seen is None or seen.problem is not None or not checkpoint or gate.kind not in ("ratio", "latency"):
             continue
-        interval = seen.intervals[0]
-        if seen.problem is not None or not stay or not _has_data(interval, gate):
+        intervals = [_of_one_arm(one, status.weight) for one in seen.intervals if _has_data(one, gate)]
+        if not stay or not intervals:
             continue
         test = compiled(gate, spec)
         assert isinstance(test, RateTest)
-        if status.weight == 100:
-            interval = replace(interval, baseline=None, halves=None)
         try:
             state = test.load(checkpoint)
         except ValueError:
             continue
-        judged = interval.start >= stay[0].start + lag_of(gate)
-        yield gate.name, checkpoint, Job(test, state, interval, judged)
+        begin = stay[0].start + lag_of(gate)
+        yield gate.name, checkpoint, Job(test, state, tuple(Link(one, one.start >= begin) for one in intervals))
 
 
 def folded(
-    folder: Folder, state: Any, gate: Gate, intervals: Sequence[Interval], spans: list[Span], *, resumed: bool
+    folder: Folder, gate: Gate, intervals: Sequence[Interval], spans: list[Span], *, resumed: bool
 ) -> tuple[Any, float]:
     """The state after some intervals, and for how many seconds of this stay at this weight there were data to judge.
 
@@ -106,7 +111,7 @@ def folded(
     it as it is.
     """
     if not intervals:
-        return state, 0.0
+        return folder.state(), 0.0
     stay, lag, begin = len(spans) - len(stay_of(spans)), lag_of(gate), intervals[0].start
     looks = _looks_after(spans, begin)
     before, covered = _place_before(spans, begin) if resumed else -1, 0.0
@@ -115,17 +120,22 @@ def folded(
         if place is None or not _has_data(interval, gate):
             continue
         while looks and looks[0] <= interval.start:
-            state, looks = folder.end_hold(state), looks[1:]
+            folder.end_hold()
+            looks = looks[1:]
         if begins_step(spans, before, place):
-            state = folder.begin_step(state)
+            folder.begin_step()
         before = place
         judged = is_judged(spans, place, interval.start, lag)
-        alone = spans[place].weight == 100
-        state = folder.fold(state, replace(interval, baseline=None, halves=None) if alone else interval, judged=judged)
+        folder.fold(_of_one_arm(interval, spans[place].weight), judged=judged)
         covered += (interval.end - interval.start).total_seconds() if judged and place >= stay else 0.0
     for _ in looks:
-        state = folder.end_hold(state)
-    return state, covered
+        folder.end_hold()
+    return folder.state(), covered
+
+
+def _of_one_arm(interval: Interval, weight: int) -> Interval:
+    """At 100 % nobody is left to compare with, whoever still answers."""
+    return replace(interval, baseline=None, halves=None) if weight == 100 else interval
 
 
 def _looks_after(spans: list[Span], begin: datetime) -> list[datetime]:

@@ -7,7 +7,7 @@ carries out a :class:`Decision`; tests, simulations and the property tests do th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -21,6 +21,7 @@ from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.gates.evidence import Arm, Interval
 from modelrollout.gates.rate import RateState, RateTest
+from modelrollout.gates.together import Link
 
 __all__ = [
     "Action",
@@ -282,14 +283,13 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """One interval of a gate, folded before the decision that needs it: it is much cheaper together with those of other
-    rollouts. Taken only where it is exactly what the decision would fold itself."""
+    """Intervals of a gate, folded before the decision that needs it: it is much cheaper together with those of other
+    rollouts. Taken only where they are exactly what the decision would fold first itself."""
 
     test: RateTest
     checkpoint: str
     """The state before."""
-    interval: Interval
-    judged: bool
+    links: tuple[Link, ...]
     state: RateState
     """The state after."""
 
@@ -301,10 +301,10 @@ class Ahead:
         worked = self.state.worked
         return worked.concluded.breach if worked is not None else 0.0
 
-    def fits(self, test: object, checkpoint: str, interval: Interval, *, judged: bool) -> bool:
-        """Whether this is the fold of that interval into that state."""
-        same = test is self.test and judged is self.judged and checkpoint == self.checkpoint
-        return same and interval == self.interval
+    def fits(self, test: object, checkpoint: str, links: Sequence[Link]) -> bool:
+        """Whether this is the fold of the first of those intervals into that state."""
+        same = test is self.test and checkpoint == self.checkpoint
+        return same and self.links == tuple(links[: len(self.links)])
 
 
 @dataclass(frozen=True, slots=True)

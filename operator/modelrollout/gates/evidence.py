@@ -7,6 +7,7 @@ histogram, a value whatever number its query gave.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,6 +43,8 @@ class Histogram:
             return other
         if not other.bounds:
             return self
+        if self.bounds == other.bounds:
+            return Histogram(self.bounds, tuple(map(operator.add, self.counts, other.counts)))
         common = tuple(bound for bound in self.bounds if bound in other.bounds)
         mine = dict(zip(self.bounds, self.counts, strict=True))
         theirs = dict(zip(other.bounds, other.counts, strict=True))

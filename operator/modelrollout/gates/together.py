@@ -2,12 +2,14 @@
 
 What a fold costs is calls of numpy, each of which takes a thousand runs in the time of one. The results are bit for bit
 those of :meth:`modelrollout.gates.rate.RateTest.fold`: every operation on a run is the same, whoever stands beside it.
+Where several intervals wait (after an absence of the operator), the first ones of all are folded, then the second ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,20 +20,29 @@ from modelrollout.gates.packed import pack_all
 from modelrollout.gates.rate import RateState, RateTest, Worked, keep
 from modelrollout.gates.sequential import Conclusions, Design, Slot, State
 
-__all__ = ["Job", "fold_together"]
+__all__ = ["Job", "Link", "fold_together"]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A state and what is to be folded into it; see :meth:`modelrollout.gates.rate.RateTest.fold`."""
+class Link(NamedTuple):
+    """An interval to be folded, and whether the candidate is judged by it."""
 
-    test: RateTest
-    state: RateState
     interval: Interval
     judged: bool
 
 
-_Group = tuple[Design, Design, int, bool]
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A state and what is to be folded into it, in this order; see :meth:`modelrollout.gates.rate.RateTest.fold`."""
+
+    test: RateTest
+    state: RateState
+    links: tuple[Link, ...]
+
+
+class _Fold(NamedTuple):
+    test: RateTest
+    state: RateState
+    link: Link
 
 
 def fold_together(jobs: Sequence[Job]) -> list[RateState]:
@@ -42,36 +53,56 @@ def fold_together(jobs: Sequence[Job]) -> list[RateState]:
     TypeError
         If an interval holds another kind of evidence than its gate judges.
     """
-    groups: dict[_Group, list[int]] = {}
-    counted = [job.test.counted(job.state, job.interval) for job in jobs]
-    for number, job in enumerate(jobs):
-        if counted[number] is not None:
-            groups.setdefault(_group_of(job), []).append(number)
-    counts: list[State] = [job.state.counts for job in jobs]
-    concluded: dict[int, Conclusions] = {}
-    for (design, shown, _, _), members in groups.items():
+    states = [job.state for job in jobs]
+    for place in range(max((len(job.links) for job in jobs), default=0)):
+        there = [number for number, job in enumerate(jobs) if place < len(job.links)]
+        folds = [_Fold(jobs[number].test, states[number], jobs[number].links[place]) for number in there]
+        for number, state in zip(there, _folded(folds), strict=True):
+            states[number] = state
+    return _with_what_follows([job.test for job in jobs], states)
+
+
+def _folded(folds: Sequence[_Fold]) -> list[RateState]:
+    """One interval each."""
+    counted = [fold.test.counted(fold.state, fold.link.interval) for fold in folds]
+    counts = [fold.state.counts for fold in folds]
+    known = [number for number, found in enumerate(counted) if found is not None]
+    for design, members in _alike(known, counts, lambda n: folds[n].test.against(folds[n].link.interval.baseline)):
         slot = Slot(*np.array([counted[number] for number in members]).T.copy())
-        judged = np.array([jobs[number].judged for number in members])
+        judged = np.array([folds[number].link.judged for number in members])
         whole = sequential.fold(_stacked([counts[number] for number in members]), design, slot, judged)
-        for row, (number, found) in enumerate(zip(members, sequential.conclusions(whole, shown), strict=True)):
+        for row, number in enumerate(members):
             counts[number] = State(whole.table[row : row + 1].copy(), whole.lessons[row : row + 1].copy())
-            concluded[number] = found
-    states = [
-        job.test.folded(job.state, job.interval, own, judged=job.judged) for job, own in zip(jobs, counts, strict=True)
+    return [
+        fold.test.folded(fold.state, fold.link.interval, own, judged=fold.link.judged)
+        for fold, own in zip(folds, counts, strict=True)
     ]
+
+
+def _with_what_follows(tests: Sequence[RateTest], states: Sequence[RateState]) -> list[RateState]:
+    counts = [state.counts for state in states]
+    concluded: dict[int, Conclusions] = {}
+    for design, members in _alike(range(len(states)), counts, lambda number: tests[number].design):
+        whole = _stacked([counts[number] for number in members])
+        concluded |= dict(zip(members, sequential.conclusions(whole, design), strict=True))
     texts = keep(states, pack_all([state.parts for state in states]))
     return [
-        replace(state, worked=Worked(concluded[number], texts[number])) if number in concluded else state
-        for number, state in enumerate(states)
+        replace(state, worked=Worked(concluded[number], text))
+        for number, (state, text) in enumerate(zip(states, texts, strict=True))
     ]
 
 
-def _group_of(job: Job) -> _Group:
-    """Those that can be folded at once: judged alike, with as many bets, and all or none with a floor from halves (who
-    has one learns nothing more of it)."""
-    table = job.state.counts.table
-    design = job.test.against(job.interval.baseline)
-    return design, job.test.design, table.shape[1], bool(job.state.counts.floor[0, 1] == SPLIT)
+def _alike(
+    numbers: Sequence[int], counts: Sequence[State], design: Callable[[int], Design]
+) -> list[tuple[Design, list[int]]]:
+    """Those that can be worked on at once: of one design, with as many bets, and all or none with a floor from halves
+    (who has one learns nothing more of it)."""
+    groups: dict[tuple[Design, int, bool], list[int]] = {}
+    for number in numbers:
+        table = counts[number].table
+        alike = design(number), table.shape[1], bool(counts[number].floor[0, 1] == SPLIT)
+        groups.setdefault(alike, []).append(number)
+    return [(of, members) for (of, *_), members in groups.items()]
 
 
 def _stacked(states: Sequence[State]) -> State:

@@ -12,7 +12,7 @@ import pytest
 from modelrollout.api.grammar import parse_limit
 from modelrollout.gates.evidence import Arm, Counts, Histogram, Interval
 from modelrollout.gates.rate import History, RateState, RateTest
-from modelrollout.gates.together import Job, fold_together
+from modelrollout.gates.together import Job, Link, fold_together
 
 _START = datetime(2026, 11, 21, tzinfo=UTC)
 _BOUNDS = (0.1, 0.2, 0.5, math.inf)
@@ -44,6 +44,21 @@ def _evidence(state: RateState) -> bytes:
     return table + repr((state.candidate, state.baseline, state.memory)).encode()
 
 
+def _chain(test: RateTest, rng: np.random.Generator, share: float, first: int, count: int) -> tuple[Link, ...]:
+    """Intervals that wait; mostly one."""
+    length = timedelta(seconds=2)
+    starts = [_START + (first + number) * length for number in range(count)]
+    arms = [(_arm(test, rng, 40.0, share), _arm(test, rng, 360.0, 0.01)) for _ in starts]
+    those = zip(starts, arms, strict=True)
+    return tuple(Link(Interval(start, start + length, *both), bool(rng.random() < 0.9)) for start, both in those)
+
+
+def _one_by_one(test: RateTest, state: RateState, links: tuple[Link, ...]) -> RateState:
+    for link in links:
+        state = test.fold(state, link.interval, judged=link.judged)
+    return state
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_folded_together_is_folded_alone_to_the_last_bit(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -52,15 +67,12 @@ def test_folded_together_is_folded_alone_to_the_last_bit(seed: int) -> None:
     shares = rng.choice((0.01, 0.05, 0.3), count)
     alone = together = [test.start() for test in tests]
     for t in range(25):
-        start = _START + t * timedelta(seconds=2)
-        jobs = []
-        for test, state, share in zip(tests, together, shares, strict=True):
-            arms = _arm(test, rng, 40.0, share), _arm(test, rng, 360.0, 0.01)
-            jobs.append(
-                Job(test, state, Interval(start, start + timedelta(seconds=2), *arms), bool(rng.random() < 0.9))
-            )
-        alone = [job.test.fold(state, job.interval, judged=job.judged) for job, state in zip(jobs, alone, strict=True)]
-        together = fold_together(jobs)
+        chains = [
+            _chain(test, rng, share, 5 * t, 1 if t % 3 else int(rng.integers(1, 5)))
+            for test, share in zip(tests, shares, strict=True)
+        ]
+        alone = [_one_by_one(*one) for one in zip(tests, alone, chains, strict=True)]
+        together = fold_together([Job(*one) for one in zip(tests, together, chains, strict=True)])
         for test, one, other in zip(tests, alone, together, strict=True):
             assert _evidence(one) == _evidence(other)
             assert test.assess(one) == test.assess(other), "also what was worked out for all at once"
@@ -71,7 +83,7 @@ def test_folded_together_is_folded_alone_to_the_last_bit(seed: int) -> None:
 def test_a_planned_look_and_a_new_step_forget_what_was_worked_out_before() -> None:
     interval = Interval(_START, _START + timedelta(seconds=2), Counts(30.0, 60.0), Counts(1.0, 400.0))
     test = replace(_RATIO, history=_HISTORIES[1])
-    (state,) = fold_together([Job(test, test.start(), interval, True)])
+    (state,) = fold_together([Job(test, test.start(), (Link(interval, True),))])
     assert state.worked is not None
     for after in (test.end_hold(state), test.begin_step(state), test.fold(state, interval)):
         assert after.worked is None
