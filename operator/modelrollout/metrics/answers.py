@@ -6,16 +6,18 @@ what differs in any label. Both ends of a ratio thus come from one evaluation ov
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from sys import intern
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from modelrollout.metrics.identity import owner_of
 from modelrollout.metrics.native import Native, parse_native
-from modelrollout.metrics.snapshot import Group, Kind, Labels, Row, Series, Snapshot, Target, Unit, Want
+from modelrollout.metrics.snapshot import Group, Kind, Line, Row, Series, Shape, Snapshot, Target, Unit, Want
 
 __all__ = ["Question", "SeriesBook", "read_answer"]
 
@@ -33,41 +35,57 @@ class Question:
         for unit, namespaces in pieces:
             for want in unit:
                 namespaces_of.setdefault(want, set()).update(namespaces)
-        self.wants = list(namespaces_of)
-        self.promql = " or ".join(
-            f'label_replace({text},"{_MARK}","{number}{mark}","","")'
-            for number, (want, namespaces) in enumerate(namespaces_of.items())
-            for mark, text in want.expressions(namespaces)
-        )
-
-
-@dataclass(slots=True)
-class _Instant:
-    """What was found of one instant, by want and namespace; a gateway's own namespace counts for nothing."""
-
-    rows: dict[tuple[Want, str], dict[str, list[Row]]] = field(default_factory=dict)
-    targets: dict[tuple[Want, str], dict[Series, list[bool]]] = field(default_factory=dict)
+        self.marks: dict[str, tuple[Want, bool]] = {}
+        """What a mark stands for: a want, and whether it is what was there lately."""
+        parts = []
+        for number, (want, some) in enumerate(namespaces_of.items()):
+            for mark, text in want.expressions(some):
+                self.marks[f"{number}{mark}"] = (want, mark == "-")
+                parts.append(f'label_replace({text},"{_MARK}","{number}{mark}","","")')
+        self.promql = " or ".join(parts)
 
 
 class SeriesBook:
-    """The series that were met, so that each is made once. It is begun anew when it has become too big."""
+    """The series that were met, so that each is made once, and what is seen together. It is begun anew when it has
+    become too big."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], Series] = {}
-        self._by_items: dict[Labels, Series] = {}
+        self._shapes: WeakValueDictionary[tuple[Series, ...], Shape] = WeakValueDictionary()
+        self._met = itertools.count()
 
     def of(self, labels: Mapping[str, str]) -> Series:
-        """The series with these labels. They nearly always come in the same order, and are then found without being
-        sorted."""
+        """The series with these labels, in whatever order: they nearly always come in that of the alphabet."""
         words = (*labels, *labels.values())
         found = self._known.get(words)
         if found is None:
             if len(self._known) > _SERIES:
                 self._known.clear()
-                self._by_items.clear()
-            made = Series({intern(name): intern(value) for name, value in labels.items()})  # most are in many series
-            found = self._known[tuple(map(intern, words))] = self._by_items.setdefault(made.items, made)
+            ordered = {intern(name): intern(labels[name]) for name in sorted(labels)}  # most words are in many series
+            usual = (*ordered, *ordered.values())
+            found = self._known.setdefault(usual, Series(ordered, next(self._met)))
+            if words != usual:
+                self._known[tuple(map(intern, words))] = found
         return found
+
+    def shape(self, series: tuple[Series, ...]) -> Shape:
+        """These series in this order: the same object as long as anybody has it."""
+        found = self._shapes.get(series)
+        if found is None:
+            found = self._shapes[series] = Shape(series)
+        return found
+
+    def line(self, rows: Iterable[Row]) -> Line:
+        """What one revision showed, in whatever order it came."""
+        some = sorted(rows, key=lambda row: row.series.number)
+        shape = self.shape(tuple(row.series for row in some))
+        return Line(shape, tuple(row.value for row in some), tuple(row.gone for row in some))
+
+
+_Column = tuple[Series, bool, dict[int, float | Native]]
+"""A series, whether that is what was there lately, and its values by the number of the instant."""
+_Found = dict[tuple[str, str], list[_Column]]
+"""What was found of a want, by namespace and owner; a gateway's own namespace counts for nothing."""
 
 
 def read_answer(
@@ -81,53 +99,90 @@ def read_answer(
 
     ``result`` is that of an instant query or of a range query; what lies beyond ``instants`` is left out.
     """
-    found = [_Instant() for _ in instants]
+    found: dict[Want, _Found] = {want: defaultdict(list) for want, _ in question.marks.values()}
+    places = {mark: (want, lately, found[want]) for mark, (want, lately) in question.marks.items()}
+    first, every = instants[0].timestamp(), step.total_seconds()
     for row in result:
         labels = dict(row["metric"])
-        mark = labels.pop(_MARK)
-        want, lately = question.wants[int(mark.rstrip("-"))], mark.endswith("-")
+        want, lately, columns = places[labels.pop(_MARK)]
         if want.kind is Kind.TARGETS:
             labels.pop("__name__", None)
         series = book.of(labels)
-        owner = series.owners.get(want.label)
-        if owner is None:
-            owner = series.owners[want.label] = owner_of(labels, want.label)
-        place = (want, "" if want.by_service else labels.get("namespace", ""))
-        for number, value in _samples(row, instants[0], step):
-            if not 0 <= number < len(found):
-                continue
-            if want.kind is Kind.TARGETS:
-                found[number].targets.setdefault(place, {}).setdefault(series, [False, False])[lately] = value == 1.0
-            else:
-                by_owner = found[number].rows.setdefault(place, {})
-                by_owner.setdefault(owner, []).append(Row(series, value, lately))
-    return {
-        (unit, namespace): [_snapshot(one, at, unit, namespace) for one, at in zip(found, instants, strict=True)]
-        for unit, namespace in question.asked
-    }
+        columns[_whose(series, want)].append((series, lately, _samples(row, first, every)))
+    count = len(instants)
+    lines = {want: _lines(one, count, book) for want, one in found.items() if want.kind is not Kind.TARGETS}
+    targets = {want: _targets(one, count) for want, one in found.items() if want.kind is Kind.TARGETS}
+
+    def snapshot(number: int, unit: Unit, namespace: str) -> Snapshot:
+        rows: dict[Want, Mapping[str, Line]] = {}
+        scraped: Mapping[Group, tuple[Target, ...]] = {}
+        for want in unit:
+            place = "" if want.by_service else namespace
+            if want.kind is not Kind.TARGETS:
+                rows[want] = lines[want][place][number] if place in lines[want] else {}
+            elif place in targets[want]:
+                scraped = targets[want][place][number]
+        return Snapshot(instants[number], rows, scraped)
+
+    return {asked: [snapshot(number, *asked) for number in range(count)] for asked in question.asked}
 
 
-def _samples(series: Mapping[str, Any], start: datetime, step: timedelta) -> Iterator[tuple[int, float | Native]]:
-    """(number of the instant, value) pairs; what is no number is no sample."""
-    floats = series.get("values") or ([series["value"]] if "value" in series else [])
-    natives = series.get("histograms") or ([series["histogram"]] if "histogram" in series else [])
-    first, every = start.timestamp(), step.total_seconds()
-    for at, text in floats:
+def _whose(series: Series, want: Want) -> tuple[str, str]:
+    known = series.whose
+    if known is None or known[0] != want.label or known[1] != want.by_service:
+        namespace = "" if want.by_service else series.labels.get("namespace", "")
+        known = series.whose = (want.label, want.by_service, (namespace, owner_of(series.labels, want.label)))
+    return known[2]
+
+
+def _samples(row: Mapping[str, Any], first: float, every: float) -> dict[int, float | Native]:
+    """Values by the number of the instant; what is no number is no sample."""
+    if not every and "value" in row:
+        value = float(row["value"][1])
+        return {0: value} if math.isfinite(value) else {}
+    found: dict[int, float | Native] = {}
+    for at, text in row.get("values") or ([row["value"]] if "value" in row else []):
         value = float(text)
         if math.isfinite(value):
-            yield (round((float(at) - first) / every) if step else 0), value
-    for at, body in natives:
-        yield (round((float(at) - first) / every) if step else 0), parse_native(body)
+            found[round((float(at) - first) / every) if every else 0] = value
+    for at, body in row.get("histograms") or ([row["histogram"]] if "histogram" in row else []):
+        found[round((float(at) - first) / every) if every else 0] = parse_native(body)
+    return found
 
 
-def _snapshot(found: _Instant, at: datetime, unit: Unit, namespace: str) -> Snapshot:
-    rows: dict[Want, dict[str, list[Row]]] = {}
-    targets: dict[Group, list[Target]] = {}
-    for want in unit:
-        place = (want, "" if want.by_service else namespace)
-        if want.kind is Kind.TARGETS:
-            for series, (healthy, scraped) in found.targets.get(place, {}).items():
-                targets.setdefault(series.group, []).append(Target(series.items, healthy, scraped))
-        else:
-            rows[want] = found.rows.get(place, {})
-    return Snapshot(at, rows, targets)
+def _lines(found: _Found, count: int, book: SeriesBook) -> dict[str, list[dict[str, Line]]]:
+    """By namespace, for each instant by owner."""
+    by_namespace: dict[str, list[dict[str, Line]]] = {}
+    for (namespace, owner), columns in found.items():
+        columns.sort(key=_number)
+        for number, lines in enumerate(by_namespace.setdefault(namespace, [{} for _ in range(count)])):
+            shown = [(series, samples[number], lately) for series, lately, samples in columns if number in samples]
+            if shown:
+                those, values, gone = zip(*shown, strict=True)
+                lines[owner] = Line(book.shape(those), values, gone)
+    return by_namespace
+
+
+def _number(column: _Column) -> int:
+    return column[0].number
+
+
+def _targets(found: _Found, count: int) -> dict[str, list[dict[Group, tuple[Target, ...]]]]:
+    """By namespace, for each instant by who is scraped."""
+    by_namespace: dict[str, list[dict[Group, tuple[Target, ...]]]] = {}
+    for (namespace, _), columns in found.items():
+        for number, targets in enumerate(by_namespace.setdefault(namespace, [{} for _ in range(count)])):
+            scrapes: dict[Series, list[bool]] = {}
+            for series, lately, samples in columns:
+                if number in samples:
+                    scrapes.setdefault(series, [False, False])[lately] = samples[number] == 1.0
+            for series, (healthy, scraped) in scrapes.items():
+                targets[series.group] = (*targets.get(series.group, ()), _told(series, healthy, scraped))
+    return by_namespace
+
+
+def _told(series: Series, healthy: bool, scraped: bool) -> Target:
+    """The same object as long as it tells the same."""
+    if series.told is None or series.told.healthy != healthy or series.told.scraped != scraped:
+        series.told = Target(series.items, healthy, scraped)
+    return series.told

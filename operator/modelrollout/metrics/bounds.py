@@ -49,7 +49,7 @@ class Bounds:
         if any(key not in self._known or not -_KNOWN_FOR <= at - self._known[key][0] <= _KNOWN_FOR for key in keys):
             found = await self._batch.at((asked,), arms[0].namespace, at, step)
             for key in keys:
-                bounds = frozenset(row.series.labels["le"] for row in found.of(asked, key[2]))
+                bounds = frozenset().union(*(line.shape.bounds for line in found.of(asked, key[2])))
                 if bounds:
                     self._known.pop(key, None)
                     self._known[key] = (at, bounds)
@@ -66,7 +66,7 @@ class Bounds:
             if known is None or not reading.bounds:
                 continue
             wanted = known[1].intersection(reading.bounds)
-            found = {row.series.labels["le"] for row in after.of(reading.classic_want, key[2])}
+            found = reading.buckets_of(after, arm)
             if found and not wanted <= found:
                 del self._known[key]
 

@@ -26,7 +26,7 @@ from datetime import datetime
 from typing import Final
 
 from modelrollout.metrics.native import Native
-from modelrollout.metrics.snapshot import LOOKBACK, Group, Labels, Row, Scrapers, Snapshot, Target, Want
+from modelrollout.metrics.snapshot import LOOKBACK, Group, Labels, Line, Row, Scrapers, Shape, Snapshot, Target, Want
 
 __all__ = ["ALL", "Gain", "gains"]
 
@@ -51,17 +51,40 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A series of one revision, taken apart."""
+class _Place:
+    """A series, taken apart: whose it is, who scraped it, what tells it from its siblings, and its bound."""
 
     group: Group
     scraper: Labels
     key: Labels
     le: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A series of one revision, taken apart."""
+
+    place: _Place
     row: Row
 
+    @property
+    def of(self) -> tuple[Labels, str]:
+        """Which series of its scraper this is."""
+        return self.place.key, self.place.le
 
+
+_Ends = tuple[tuple[Target, ...], ...]
 _Apart = dict[Group, dict[Labels, list[_Seen]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _TakenApart:
+    """The series of a shape, as long as the same targets are seen at both ends."""
+
+    ends: _Ends
+    places: tuple[_Place, ...]
+    speakers: dict[Group, Labels] | None
+    """Who scraped each pod; None where one pod was scraped by two, or one series is there twice."""
 
 
 def gains(
@@ -72,9 +95,55 @@ def gains(
     ``owners``: for each want the owner to count; ``born``: when each pod was created, as far as is known. Pods whose
     start is not known are there with nothing.
     """
-    scrapers = _WhoScraped(before, after)
-    earlier = {want: _taken_apart(before.of(want, owner), scrapers) for want, owner in owners.items()}
-    later = {want: _taken_apart(after.of(want, owner), scrapers) for want, owner in owners.items()}
+    plain = plain_gains(before, after, owners)
+    return careful_gains(before, after, owners, born) if plain is None else plain
+
+
+def plain_gains(before: Snapshot, after: Snapshot, owners: Mapping[Want, str]) -> dict[Want, dict[Group, Gain]] | None:
+    """The same where it is a plain difference of every value, which is nearly always; None where it is not.
+
+    The very same series are there at both ends, none is gone, none fell, each pod was scraped by one only: then who
+    was scraped how and when decides nothing.
+    """
+    found: dict[Want, dict[Group, Gain]] = {}
+    speakers: dict[tuple[str, Group], Labels] = {}
+    for want, owner in owners.items():
+        mine: dict[Group, Gain] = {}
+        found[want] = mine
+        then, now = before.of(want, owner), after.of(want, owner)
+        if len(then) != len(now):
+            return None
+        for earlier, later in zip(then, now, strict=True):
+            if earlier.shape is not later.shape or not (earlier.plain and later.plain):
+                return None
+            apart = _apart(later.shape, before, after)
+            if apart.speakers is None or not _added(mine, apart.places, earlier, later):
+                return None
+            for group, scraper in apart.speakers.items():
+                if speakers.setdefault((want.name, group), scraper) != scraper:
+                    return None
+    return found
+
+
+def _added(found: dict[Group, Gain], places: Sequence[_Place], earlier: Line, later: Line) -> bool:
+    """Add the differences of a line's values; whether none fell."""
+    for place, then, now in zip(places, earlier.values, later.values, strict=True):
+        assert isinstance(then, float) and isinstance(now, float)
+        if now < then:
+            return False
+        gain = found.get(place.group)
+        if gain is None:
+            gain = found[place.group] = Gain()
+        gain.by_bound[place.le] = gain.by_bound.get(place.le, 0.0) + (now - then)
+    return True
+
+
+def careful_gains(
+    before: Snapshot, after: Snapshot, owners: Mapping[Want, str], born: Mapping[str, datetime]
+) -> dict[Want, dict[Group, Gain]]:
+    """The same whatever happened in between."""
+    earlier = {want: _taken_apart(before.of(want, owner), before, after) for want, owner in owners.items()}
+    later = {want: _taken_apart(after.of(want, owner), before, after) for want, owner in owners.items()}
     found: dict[Want, dict[Group, Gain]] = {want: {} for want in owners}
     for name in dict.fromkeys(want.name for want in owners):
         wants = [want for want in owners if want.name == name]
@@ -90,26 +159,11 @@ def gains(
     return found
 
 
-class _WhoScraped:
-    """The labels of all who scraped a group at either end, those with most labels first."""
-
-    def __init__(self, before: Snapshot, after: Snapshot) -> None:
-        self._ends = (before.targets, after.targets)
-        self._known: dict[Group, Scrapers] = {}
-
-    def of(self, group: Group) -> Scrapers:
-        """Those of one group."""
-        if group not in self._known:
-            every = {target.labels for end in self._ends for target in end.get(group, [])}
-            self._known[group] = tuple(sorted(every, key=lambda one: (-len(one), sorted(one))))
-        return self._known[group]
-
-
-def _taken_apart(rows: Iterable[Row], scrapers: _WhoScraped) -> _Apart:
+def _taken_apart(lines: Iterable[Line], before: Snapshot, after: Snapshot) -> _Apart:
     found: _Apart = {}
-    for row in rows:
-        one = _take_apart(row, scrapers)
-        found.setdefault(one.group, {}).setdefault(one.scraper, []).append(one)
+    for line in lines:
+        for place, row in zip(_apart(line.shape, before, after).places, line.rows(), strict=True):
+            found.setdefault(place.group, {}).setdefault(place.scraper, []).append(_Seen(place, row))
     return found
 
 
@@ -122,15 +176,33 @@ def _merged(parts: Iterable[_Apart]) -> _Apart:
     return found
 
 
-def _take_apart(row: Row, scrapers: _WhoScraped) -> _Seen:
-    series = row.series
-    those = scrapers.of(series.group)
-    if series.apart is None or series.apart[0] != those:
-        scraper = _scraper(series.items, those)
-        key = frozenset(one for one in series.items - scraper if one[0] not in _NOT_OF_THE_SERIES)
-        series.apart = (those, scraper, key)
-    _, scraper, key = series.apart
-    return _Seen(series.group, scraper, key, series.labels.get("le", ALL), row)
+def _apart(shape: Shape, before: Snapshot, after: Snapshot) -> _TakenApart:
+    """A shape taken apart, anew when other targets are seen."""
+    ends = tuple([end.targets.get(group, ()) for group in shape.groups for end in (before, after)])
+    known = shape.apart
+    if not isinstance(known, _TakenApart) or known.ends != ends:
+        known = shape.apart = _take_apart(shape, ends)
+    return known
+
+
+def _take_apart(shape: Shape, ends: _Ends) -> _TakenApart:
+    scrapers = {group: _scrapers(*ends[2 * i : 2 * i + 2]) for i, group in enumerate(shape.groups)}
+    keys: dict[Labels, Labels] = {}
+    places = []
+    for one in shape.series:
+        scraper = _scraper(one.items, scrapers[one.group])
+        key = frozenset(pair for pair in one.items - scraper if pair[0] not in _NOT_OF_THE_SERIES)
+        places.append(_Place(one.group, scraper, keys.setdefault(key, key), one.labels.get("le", ALL)))
+    speakers = {place.group: place.scraper for place in places}
+    twice = len({(place.group, place.key, place.le) for place in places}) < len(places)
+    several = any(speakers[place.group] != place.scraper for place in places)
+    return _TakenApart(ends, tuple(places), None if twice or several else speakers)
+
+
+def _scrapers(*ends: tuple[Target, ...]) -> Scrapers:
+    """The labels of all who scraped a group at either end, those with most labels first."""
+    every = {target.labels for end in ends for target in end}
+    return tuple(sorted(every, key=lambda one: (-len(one), sorted(one))))
 
 
 def _scraper(labels: Labels, those: Scrapers) -> Labels:
@@ -164,7 +236,7 @@ def _speaker(
 
 
 def _target(snapshot: Snapshot, group: Group, scraper: Labels) -> Target | None:
-    return next((one for one in snapshot.targets.get(group, []) if one.labels == scraper), None)
+    return next((one for one in snapshot.targets.get(group, ()) if one.labels == scraper), None)
 
 
 def _is_healthy(snapshot: Snapshot, group: Group, scraper: Labels, seen: Iterable[_Seen]) -> bool:
@@ -181,7 +253,7 @@ class _Start:
     ) -> None:
         target = _target(before, group, scraper)
         present = any(not one.row.gone for one in then)
-        youngest_forgotten = before.at - LOOKBACK if before.size else before.at
+        youngest_forgotten = before.at if before.empty else before.at - LOOKBACK
         self._healthy = _is_healthy(before, group, scraper, then)
         self._absent_is_zero = (
             present or (target is not None and target.scraped) or (born is not None and born >= youngest_forgotten)
@@ -190,17 +262,17 @@ class _Start:
     def gain(self, base: Sequence[_Seen], now: Sequence[_Seen]) -> Gain:
         """The increments of a want: of each series since its value at the start, or since zero."""
         found = Gain()
-        values = {(one.key, one.le): one.row for one in base}
-        reset = {one.key for one in now if self._fell(values.get((one.key, one.le)), one.row)}
+        values = {one.of: one.row for one in base}
+        reset = {one.place.key for one in now if self._fell(values.get(one.of), one.row)}
         for one in now:
-            start = None if one.key in reset else self._value(values.get((one.key, one.le)), one.row)
-            known = one.key in reset or start is not None
+            start = None if one.place.key in reset else self._value(values.get(one.of), one.row)
+            known = one.place.key in reset or start is not None
             if isinstance(one.row.value, Native):
                 if known:
                     found.native += one.row.value.since(start) if isinstance(start, Native) else one.row.value
                 continue
             gained = one.row.value - (start if isinstance(start, float) else 0.0) if known else 0.0
-            found.by_bound[one.le] = found.by_bound.get(one.le, 0.0) + gained
+            found.by_bound[one.place.le] = found.by_bound.get(one.place.le, 0.0) + gained
         return found
 
     def _ended(self, earlier: Row, now: Row) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 from modelrollout.api.gate import Gate, IdentityBy
@@ -16,6 +16,7 @@ from modelrollout.metrics.base import Arm
 from modelrollout.metrics.buckets import histogram, le_matcher, note_on_limit, seconds_per_unit
 from modelrollout.metrics.counting import ALL, Gain, gains
 from modelrollout.metrics.identity import (
+    ServiceTemplate,
     by_pod_name,
     identity_label,
     identity_value,
@@ -83,9 +84,15 @@ def want(gate: Gate, selector: Selector, suffix: str = "", more: str = "", kind:
     identity = gate.identity
     label, template = identity_label(identity), service_template(identity)
     if kind is not Kind.TARGETS:
-        return Want(selector.name + suffix, matchers, label, template, kind=kind)
+        return _want(selector.name + suffix, matchers, label, template, kind)
     # Who was scraped in a namespace is the same question for every metric of it.
-    return Want(selector.name + suffix if template else "up", "", "", template and "any", kind=kind)
+    return _want(selector.name + suffix if template else "up", "", "", template and "any", kind)
+
+
+@lru_cache(maxsize=4_096)
+def _want(name: str, matchers: str, label: str, template: ServiceTemplate, kind: Kind) -> Want:
+    """The same object for all rollouts that ask for the same: then it is found by what it is, not by all it says."""
+    return Want(name, matchers, label, template, kind=kind)
 
 
 def owner(gate: Gate, arm: Arm) -> str:
@@ -218,14 +225,16 @@ class HistogramReading:
 
     def shown_by(self, snapshot: Snapshot, arm: Arm) -> bool:
         """Whether the arm has the kind that is read."""
-        rows = snapshot.of(self.native_want if self.native else self.classic_want, owner(self.gate, arm))
-        return any(isinstance(row.value, float) != self.native for row in rows)
+        lines = snapshot.of(self.native_want if self.native else self.classic_want, owner(self.gate, arm))
+        return any(isinstance(value, float) != self.native for line in lines for value in line.values)
 
     def bounds_of(self, snapshot: Snapshot, arm: Arm) -> set[float]:
         """The classic bounds that an arm has, in seconds if they are times."""
-        return {
-            float(row.series.labels["le"]) * self.unit for row in snapshot.of(self.classic_want, owner(self.gate, arm))
-        }
+        return {float(le) * self.unit for le in self.buckets_of(snapshot, arm)}
+
+    def buckets_of(self, snapshot: Snapshot, arm: Arm) -> frozenset[str]:
+        """The same as they are written."""
+        return frozenset().union(*(line.shape.bounds for line in snapshot.of(self.classic_want, owner(self.gate, arm))))
 
     def maker(self, everything: Sequence[PodGains]) -> Maker:
         """Cumulative counts: at the bounds that were read, or at those that the resolution gives."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,9 +23,11 @@ __all__ = [
     "Group",
     "Kind",
     "Labels",
+    "Line",
     "Row",
     "Scrapers",
     "Series",
+    "Shape",
     "Snapshot",
     "Target",
     "Unit",
@@ -120,18 +122,41 @@ Unit = tuple[Want, ...]
 
 
 class Series:
-    """The labels of a series, made once and shared by all instants: they are taken apart again and again."""
+    """The labels of a series, made once and shared by all instants."""
 
-    __slots__ = ("apart", "group", "items", "labels", "owners")
+    __slots__ = ("group", "labels", "number", "told", "whose")
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
+    def __init__(self, labels: Mapping[str, str], number: int = 0) -> None:
         self.labels = labels
-        self.items = frozenset(labels.items())
+        self.number = number
+        """In which order they were met; those of a line stand in this order."""
         self.group: Group = (labels.get("namespace", ""), labels.get("pod") or labels.get("instance", ""))
-        self.owners: dict[str, str] = {}
-        """Whose it is, by the label that tells the revisions apart."""
-        self.apart: tuple[Scrapers, Labels, Labels] | None = None
-        """How it was last taken apart: for these scrapers, whose it is, and what tells it from its siblings."""
+        self.whose: tuple[str, bool, tuple[str, str]] | None = None
+        """(namespace, owner), as it was last asked for: by which label, and whether a gateway exports it."""
+        self.told: Target | None = None
+        """What it last told, if it is an ``up``."""
+
+    @property
+    def items(self) -> Labels:
+        """The labels as pairs."""
+        return frozenset(self.labels.items())
+
+
+class Shape:
+    """Some series that are seen together, again and again: what follows from them alone is found out once.
+
+    Two lines with the very same shape are counted by plain differences. A shape lives as long as a line that has it.
+    """
+
+    __slots__ = ("__weakref__", "apart", "bounds", "groups", "series")
+
+    def __init__(self, series: tuple[Series, ...]) -> None:
+        self.series = series
+        self.groups = tuple(dict.fromkeys(one.group for one in series))
+        self.bounds = frozenset(one.labels["le"] for one in series if "le" in one.labels)
+        """As written; of a classic histogram."""
+        self.apart: object = None
+        """How ``counting.py`` took it apart the last time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +167,24 @@ class Row:
     value: float | Native
     gone: bool = False
     """It is not exported now; the value is its last one."""
+
+
+class Line:
+    """What one revision showed of a want at an instant: a value for each series of a shape."""
+
+    __slots__ = ("gone", "plain", "shape", "values")
+
+    def __init__(self, shape: Shape, values: tuple[float | Native, ...], gone: tuple[bool, ...]) -> None:
+        self.shape = shape
+        self.values = values
+        self.gone = gone if any(gone) else ()
+        """Which of them are not exported now; empty when all are."""
+        self.plain = not self.gone and Native not in map(type, values)
+        """Whether all are there, and plain numbers."""
+
+    def rows(self) -> Iterator[Row]:
+        """One by one."""
+        return map(Row, self.shape.series, self.values, self.gone or (False,) * len(self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,23 +201,32 @@ class Snapshot:
     """What one namespace sees of a unit at an instant."""
 
     at: datetime
-    rows: Mapping[Want, Mapping[str, list[Row]]]
+    rows: Mapping[Want, Mapping[str, Line]]
     """By owner; see :func:`modelrollout.metrics.identity.owner_of`."""
-    targets: Mapping[Group, list[Target]]
+    targets: Mapping[Group, tuple[Target, ...]]
 
-    def of(self, want: Want, owner: str) -> list[Row]:
-        """The series of one revision. ``owner`` may be an identity's value that leaves something open."""
-        by_owner = self.rows.get(want, {})
+    def of(self, want: Want, owner: str) -> tuple[Line, ...]:
+        """The series of one revision. ``owner`` may be an identity's value that leaves something open; then there may
+        be several lines."""
+        by_owner = self.rows.get(want)
+        if not by_owner:
+            return ()
         if not is_pattern(owner):
-            return by_owner.get(owner, [])
+            line = by_owner.get(owner)
+            return () if line is None else (line,)
         pattern = re.compile(owner_pattern(owner))
-        return [row for name, rows in by_owner.items() if pattern.fullmatch(name) for row in rows]
+        return tuple(line for name, line in by_owner.items() if pattern.fullmatch(name))
 
     def any_of(self, want: Want) -> bool:
         """Whether anybody in the namespace has such series."""
         return bool(self.rows.get(want))
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing at all was seen."""
+        return not self.targets and not any(self.rows.values())
+
+    @property
     def size(self) -> int:
         """How many rows it was made of."""
-        return sum(len(some) for by_owner in self.rows.values() for some in by_owner.values()) + len(self.targets)
+        return sum(len(one.values) for by_owner in self.rows.values() for one in by_owner.values()) + len(self.targets)

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from modelrollout.api.gate import IdentityBy, MetricIdentity
+from modelrollout.metrics.answers import SeriesBook
 from modelrollout.metrics.base import Arm
 from modelrollout.metrics.counting import ALL, gains
 from modelrollout.metrics.identity import identity_pattern, identity_value, owner_of
-from modelrollout.metrics.snapshot import Row, Series, Snapshot, Target, Want
+from modelrollout.metrics.snapshot import Row, Snapshot, Target, Want
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 OLD = START - timedelta(hours=1)
@@ -28,15 +29,20 @@ def _up(pod: str = POD, *, healthy: bool = True, scraped: bool = True, **labels:
     return Target(frozenset(every.items()), healthy, scraped)
 
 
+BOOK = SeriesBook()
+"""One for all, so that what is the same at both ends of an interval is known to be."""
+
+
 def _row(value: float, pod: str = POD, *, gone: bool = False, **labels: str) -> Row:
-    return Row(Series({"namespace": "recs", "pod": pod, "job": "pods"} | labels), value, gone)
+    return Row(BOOK.of({"namespace": "recs", "pod": pod, "job": "pods"} | labels), value, gone)
 
 
 def _snapshot(*rows: Row, up: list[Target] | None = None, errors: list[Row] | None = None) -> Snapshot:
     targets: dict[tuple[str, str], list[Target]] = {}
     for one in up or []:
         targets.setdefault(("recs", dict(one.labels)["pod"]), []).append(one)
-    return Snapshot(START, {TOTAL: {OWNER: list(rows)}, ERRORS: {OWNER: errors or []}}, targets)
+    lines = {want: {OWNER: BOOK.line(some)} if some else {} for want, some in ((TOTAL, rows), (ERRORS, errors))}
+    return Snapshot(START, lines, {group: tuple(some) for group, some in targets.items()})
 
 
 def _gained(before: Snapshot, after: Snapshot, want: Want = TOTAL, *, born: dict[str, datetime] | None = None) -> float:
@@ -185,7 +191,7 @@ def test_the_buckets_of_one_histogram_are_reset_together() -> None:
 
     def buckets(*counts: float) -> Snapshot:
         rows = [_row(n, le=le) for le, n in zip(("0.1", "0.5", "+Inf"), counts, strict=True)]
-        return Snapshot(START, {BUCKETS: {OWNER: rows}}, {})
+        return Snapshot(START, {BUCKETS: {OWNER: BOOK.line(rows)}}, {})
 
     [gain] = gains(buckets(5.0, 10.0, 100.0), buckets(7.0, 8.0, 50.0), {BUCKETS: OWNER}, {})[BUCKETS].values()
     assert gain.by_bound == {"0.1": 7.0, "0.5": 8.0, "+Inf": 50.0}

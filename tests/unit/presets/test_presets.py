@@ -81,16 +81,14 @@ def _scraped(server: str) -> list[Exposition]:
 def _answer(question: Question, scraped: list[Exposition]) -> list[dict[str, Any]]:
     """What Prometheus answers at the interval's end; ``up`` of every target."""
     rows = []
-    for number, want in enumerate(question.wants):
+    for mark, (want, lately) in question.marks.items():
         for one in scraped:
-            labels = {key: one.samples[0][1][key] for key in ("namespace", "pod", "job", "instance")}
             if want.kind is Kind.TARGETS:
-                rows += [
-                    {"metric": labels | {"modelrollout_want": f"{number}{m}"}, "value": [0, "1"]} for m in ("", "-")
-                ]
-                continue
-            for row in one.rows(f"{want.name}{{{want.matchers}}}"):
-                rows.append(row | {"metric": row["metric"] | {"modelrollout_want": str(number)}})
+                labels = {key: one.samples[0][1][key] for key in ("namespace", "pod", "job", "instance")}
+                rows.append({"metric": labels | {"modelrollout_want": mark}, "value": [0, "1"]})
+            elif not lately:
+                for row in one.rows(f"{want.name}{{{want.matchers}}}"):
+                    rows.append(row | {"metric": row["metric"] | {"modelrollout_want": mark}})
     return rows
 
 
@@ -101,9 +99,7 @@ def _counted(gate: Gate) -> Any:
     question = Question([(unit, ("recs",))])
     server = _server(gate)
     answer, book = _answer(question, _scraped(server)), SeriesBook()
-    ups = [
-        row for row in answer if question.wants[int(row["metric"]["modelrollout_want"].strip("-"))].kind is Kind.TARGETS
-    ]
+    ups = [row for row in answer if question.marks[row["metric"]["modelrollout_want"]][0].kind is Kind.TARGETS]
     (before,) = read_answer(question, ups, [AT], timedelta(0), book)[unit, "recs"]
     (after,) = read_answer(question, answer, [AT + STEP], timedelta(0), book)[unit, "recs"]
     for arm in (_arm(NEW), _arm(STABLE)):
