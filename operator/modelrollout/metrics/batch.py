@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from modelrollout.metrics.answers import Question, SeriesBook, read_answer
 from modelrollout.metrics.client import Client, NotYetError, RefusedQueryError, SourceDownError
@@ -47,8 +47,7 @@ _NO_STEP: Final = timedelta(0)
 _Piece = tuple[Unit, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
+class _Moment(NamedTuple):
     """One instant (``start`` is ``end``), or every ``step`` from ``start`` to ``end``."""
 
     start: datetime
@@ -296,6 +295,7 @@ class Batch:
             ) from error
 
 
+@lru_cache(maxsize=64)
 def _kept(step: timedelta) -> float:
     """Seconds for which an answer is kept: until the next, and a while for who comes late."""
     seconds = step.total_seconds()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from modelrollout.api.gate import TimeUnit
@@ -37,13 +38,20 @@ def seconds_per_unit(histogram_name: str, said: TimeUnit | None = None) -> float
 
 def histogram(by_bound: Mapping[str, float], unit: float = 1.0) -> Histogram:
     """The increments of a classic histogram; cumulative, ordered by bound. ``unit``: seconds per unit of a bound."""
-    sums: dict[float, float] = {}
-    for le, count in by_bound.items():
+    bounds, parts = _ordered(tuple(by_bound), unit)
+    counts = list(by_bound.values())
+    return Histogram(bounds, tuple([sum([counts[number] for number in those]) for those in parts]))
+
+
+@lru_cache(maxsize=1_024)
+def _ordered(written: tuple[str, ...], unit: float) -> tuple[tuple[float, ...], tuple[tuple[int, ...], ...]]:
+    """The bounds in order, once for all histograms that have them; and of each, where among those as written it is:
+    "1" and "1.0" are the same."""
+    places: dict[float, list[int]] = {}
+    for number, le in enumerate(written):
         if le:
-            bound = float(le) * unit
-            sums[bound] = sums.get(bound, 0.0) + count
-    pairs = sorted(sums.items())
-    return Histogram(tuple(bound for bound, _ in pairs), tuple(count for _, count in pairs))
+            places.setdefault(float(le) * unit, []).append(number)
+    return tuple(sorted(places)), tuple(tuple(places[bound]) for bound in sorted(places))
 
 
 def around(bounds: Iterable[str], limit: float, unit: float) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ value of every series is read at the two ends of an interval and differenced; th
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,12 +43,15 @@ _JOB_AND_INSTANCE: Final = frozenset({"job", "instance"})
 _NOT_OF_THE_SERIES: Final = frozenset({"__name__", "le"})
 
 
+_NOTHING: Final = Native()
+
+
 @dataclass(slots=True)
 class Gain:
     """What one pod added to one want in an interval: by bound (as written, "" for a plain counter), or natively."""
 
     by_bound: dict[str, float] = field(default_factory=dict)
-    native: Native = field(default_factory=Native)
+    native: Native = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,22 @@ _Apart = dict[Group, dict[Labels, list[_Seen]]]
 
 
 @dataclass(frozen=True, slots=True)
+class _Pod:
+    """Which values of a line are a pod's, by bound, and who scraped it."""
+
+    group: Group
+    scraper: Labels
+    values: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _TakenApart:
     """The series of a shape, as long as the same targets are seen at both ends."""
 
     ends: _Ends
     places: tuple[_Place, ...]
-    speakers: dict[Group, Labels] | None
-    """Who scraped each pod; None where one pod was scraped by two, or one series is there twice."""
+    pods: tuple[_Pod, ...] | None
+    """The pods; None where one was scraped by two, or one series is there twice."""
 
 
 def gains(
@@ -114,28 +127,25 @@ def plain_gains(before: Snapshot, after: Snapshot, owners: Mapping[Want, str]) -
         if len(then) != len(now):
             return None
         for earlier, later in zip(then, now, strict=True):
-            if earlier.shape is not later.shape or not (earlier.plain and later.plain):
+            added = _differences(earlier, later)
+            pods = _apart(later.shape, before, after).pods
+            if added is None or pods is None:
                 return None
-            apart = _apart(later.shape, before, after)
-            if apart.speakers is None or not _added(mine, apart.places, earlier, later):
-                return None
-            for group, scraper in apart.speakers.items():
-                if speakers.setdefault((want.name, group), scraper) != scraper:
+            for pod in pods:
+                if speakers.setdefault((want.name, pod.group), pod.scraper) != pod.scraper:
                     return None
+                by_bound = mine.setdefault(pod.group, Gain()).by_bound
+                for le, number in pod.values:
+                    by_bound[le] = by_bound.get(le, 0.0) + added[number]
     return found
 
 
-def _added(found: dict[Group, Gain], places: Sequence[_Place], earlier: Line, later: Line) -> bool:
-    """Add the differences of a line's values; whether none fell."""
-    for place, then, now in zip(places, earlier.values, later.values, strict=True):
-        assert isinstance(then, float) and isinstance(now, float)
-        if now < then:
-            return False
-        gain = found.get(place.group)
-        if gain is None:
-            gain = found[place.group] = Gain()
-        gain.by_bound[place.le] = gain.by_bound.get(place.le, 0.0) + (now - then)
-    return True
+def _differences(earlier: Line, later: Line) -> list[float] | None:
+    """Of every value; None where not all are there at both ends, or one fell."""
+    then, now = earlier.numbers, later.numbers
+    if earlier.shape is not later.shape or then is None or now is None or any(map(operator.gt, then, now)):
+        return None
+    return list(map(operator.sub, now, then))
 
 
 def careful_gains(
@@ -196,7 +206,11 @@ def _take_apart(shape: Shape, ends: _Ends) -> _TakenApart:
     speakers = {place.group: place.scraper for place in places}
     twice = len({(place.group, place.key, place.le) for place in places}) < len(places)
     several = any(speakers[place.group] != place.scraper for place in places)
-    return _TakenApart(ends, tuple(places), None if twice or several else speakers)
+    pods = [
+        _Pod(group, scraper, tuple((place.le, i) for i, place in enumerate(places) if place.group == group))
+        for group, scraper in speakers.items()
+    ]
+    return _TakenApart(ends, tuple(places), None if twice or several else tuple(pods))
 
 
 def _scrapers(*ends: tuple[Target, ...]) -> Scrapers:

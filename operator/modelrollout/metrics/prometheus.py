@@ -191,9 +191,9 @@ class Prometheus:
         if problem is not None and problem.kind is not ProblemKind.BASELINE_MISSING:
             return GateMeasurement(problem=problem, scraping=scraping), until
         count = _Count()
-        for before, after in itertools.pairwise(snapshots):
-            count.add(*interval(reading, before, after, look.candidate, look.baseline))
         by_pod = look.per_pod and pods_are_the_arms(gate)
+        for before, after in itertools.pairwise(snapshots):
+            count.add(*interval(reading, before, after, look.candidate, look.baseline, by_pod=by_pod))
         return GateMeasurement(
             tuple(count.intervals),
             problem,
@@ -272,8 +272,8 @@ class Prometheus:
                     replace(reading.selector, name=name), candidate.namespace
                 ), reading
             return _unequal_bounds(reading, after, candidate, look.baseline), reading
-        assert gate.ratio is not None
-        counted, rest = parse_selector(gate.ratio.counted), parse_selector(gate.ratio.rest)
+        assert isinstance(reading, RatioReading)
+        counted, rest = reading.selectors
         if not any(after.any_of(want) for want in reading.tells_traffic):
             return await self._knowledge.unknown_name(rest, candidate.namespace), reading
         if after.any_of(reading.wants[0]):

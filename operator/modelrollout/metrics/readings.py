@@ -132,19 +132,23 @@ class RatioReading:
     @cached_property
     def counted(self) -> Want:
         """The good or bad events."""
-        assert self.gate.ratio is not None
-        return want(self.gate, parse_selector(self.gate.ratio.counted))
+        return want(self.gate, self.selectors[0])
 
     @cached_property
     def rest(self) -> Want:
         """All events, or all others."""
-        assert self.gate.ratio is not None
-        return want(self.gate, parse_selector(self.gate.ratio.rest))
+        return want(self.gate, self.selectors[1])
 
     @property
     def adds_up(self) -> bool:
         """Whether all events are both together."""
         return self.gate.ratio is not None and self.gate.ratio.others is not None
+
+    @cached_property
+    def selectors(self) -> tuple[Selector, Selector]:
+        """Both, as the gate has them."""
+        assert self.gate.ratio is not None
+        return parse_selector(self.gate.ratio.counted), parse_selector(self.gate.ratio.rest)
 
     @cached_property
     def wants(self) -> tuple[Want, ...]:
@@ -241,7 +245,7 @@ class HistogramReading:
         unit = self.unit
         if not self.native:
             return lambda pods: histogram(
-                _added(pod[self.classic_want].by_bound for pod in pods if self._in(pod)), unit
+                _added([pod[self.classic_want].by_bound for pod in pods if self._in(pod)]), unit
             )
         natives = [pod[self.native_want].native for pod in everything if self._in(pod)]
         limit = absolute_limit(self.gate)
@@ -264,9 +268,12 @@ class HistogramReading:
         return note_on_limit(evidence.bounds, limit)
 
 
-def _added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    sums: dict[str, float] = {}
-    for part in parts:
+def _added(parts: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    first, *others = parts or ({},)
+    if not others:
+        return first
+    sums = dict(first)
+    for part in others:
         for le, count in part.items():
             sums[le] = sums.get(le, 0.0) + count
     return sums
@@ -283,18 +290,20 @@ def per_pod(reading: Reading, before: Snapshot, after: Snapshot, arm: Arm) -> di
 
 
 def interval(
-    reading: Reading, before: Snapshot, after: Snapshot, candidate: Arm | None, baseline: Arm
+    reading: Reading, before: Snapshot, after: Snapshot, candidate: Arm | None, baseline: Arm, *, by_pod: bool = False
 ) -> tuple[Interval, dict[str, Evidence]]:
-    """What both arms did between two snapshots, and what each pod of the candidate did."""
+    """What both arms did between two snapshots, and, ``by_pod``, what each pod of the candidate did."""
     ours = per_pod(reading, before, after, candidate) if candidate is not None else {}
     theirs = per_pod(reading, before, after, baseline)
     make = reading.maker([*ours.values(), *theirs.values()])
-    found = Interval(before.at, after.at, None, make(theirs.values()) if reading.shown_by(after, baseline) else None)
-    if candidate is not None and reading.shown_by(after, candidate):
-        found = replace(found, candidate=make(ours.values()))
-    if not pods_are_the_arms(reading.gate):
-        return found, {}
-    return replace(found, halves=_halves(theirs, make)), {group[1]: make([one]) for group, one in ours.items()}
+    found = Interval(
+        before.at,
+        after.at,
+        make(ours.values()) if candidate is not None and reading.shown_by(after, candidate) else None,
+        make(theirs.values()) if reading.shown_by(after, baseline) else None,
+        _halves(theirs, make) if pods_are_the_arms(reading.gate) else None,
+    )
+    return found, {group[1]: make([one]) for group, one in ours.items()} if by_pod else {}
 
 
 def pods_are_the_arms(gate: Gate) -> bool:

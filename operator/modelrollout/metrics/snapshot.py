@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from modelrollout.metrics.identity import ServiceTemplate, identity_pattern, is_pattern, owner_pattern
 from modelrollout.metrics.native import Native
@@ -172,15 +172,16 @@ class Row:
 class Line:
     """What one revision showed of a want at an instant: a value for each series of a shape."""
 
-    __slots__ = ("gone", "plain", "shape", "values")
+    __slots__ = ("gone", "numbers", "shape", "values")
 
     def __init__(self, shape: Shape, values: tuple[float | Native, ...], gone: tuple[bool, ...]) -> None:
         self.shape = shape
         self.values = values
         self.gone = gone if any(gone) else ()
         """Which of them are not exported now; empty when all are."""
-        self.plain = not self.gone and Native not in map(type, values)
-        """Whether all are there, and plain numbers."""
+        plain = not self.gone and Native not in map(type, values)
+        self.numbers = cast("tuple[float, ...]", values) if plain else None
+        """The values, where all are there and all are plain numbers."""
 
     def rows(self) -> Iterator[Row]:
         """One by one."""
