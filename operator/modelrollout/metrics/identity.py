@@ -83,7 +83,7 @@ def identity_pattern(template: ServiceTemplate, namespace: str) -> str:
 
 def is_pattern(value: str) -> bool:
     """Whether an identity's value leaves something open."""
-    return _OPEN_PARTS.search(value) is not None
+    return "*" in value or "{number}" in value
 
 
 def owner_pattern(value: str) -> str:

@@ -50,6 +50,9 @@ _SKEW_SECONDS: Final = 30.0
 """A clock that is further behind is not a matter of patience."""
 
 
+_Answer = asyncio.Future[list[Snapshot]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """What is read: from when to when, for whom."""
@@ -61,8 +64,8 @@ class _Look:
     baseline: Arm
     per_pod: bool = False
     preflight: bool = False
-    asked: dict[tuple[Unit, datetime], asyncio.Future[list[Snapshot]]] = field(default_factory=dict)
-    """What Prometheus was asked for it already."""
+    asked: list[tuple[Unit, _Answer, _Answer]] = field(default_factory=list)
+    """What Prometheus was asked already for its start and its end."""
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -155,11 +158,14 @@ class Prometheus:
         self._ask_ends(unit, look)
         return True
 
-    def _ask_ends(self, unit: Unit, look: _Look) -> None:
+    def _ask_ends(self, unit: Unit, look: _Look) -> tuple[_Answer, _Answer]:
         """Ask for both ends of a look, once."""
-        for at in (look.end, look.start):
-            if (unit, at) not in look.asked:
-                look.asked[unit, at] = self._batch.ask(unit, look.baseline.namespace, at, look.step)
+        for known, start, end in look.asked:
+            if known is unit:
+                return start, end
+        end, start = (self._batch.ask(unit, look.baseline.namespace, at, look.step) for at in (look.end, look.start))
+        look.asked.append((unit, start, end))
+        return start, end
 
     async def _measured(self, gate: Gate, look: _Look) -> tuple[GateMeasurement, datetime]:
         """The measurement, and up to when it is complete."""
@@ -243,9 +249,9 @@ class Prometheus:
         if look.end - look.start >= 2 * look.step:
             return await self._batch.over(unit, namespace, look.start, look.end, look.step)
         _last_unit(reading.gate)[namespace] = unit
-        self._ask_ends(unit, look)
-        after = await given(look.asked[unit, look.end])  # its error first: it tells by how much a clock is behind
-        return [*await given(look.asked[unit, look.start]), *after]
+        start, end = self._ask_ends(unit, look)
+        after = await given(end)  # its error first: it tells by how much a clock is behind
+        return [*await given(start), *after]
 
     async def _problem(self, reading: Reading, after: Snapshot, look: _Look) -> tuple[Problem | None, Reading]:
         """What keeps the gate from being judged, if anything; and the reading for the kind of histogram there is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Protocol
 
 from modelrollout.api.gate import Gate, IdentityBy
@@ -16,7 +16,6 @@ from modelrollout.metrics.base import Arm
 from modelrollout.metrics.buckets import histogram, le_matcher, note_on_limit, seconds_per_unit
 from modelrollout.metrics.counting import ALL, Gain, gains
 from modelrollout.metrics.identity import (
-    ServiceTemplate,
     by_pod_name,
     identity_label,
     identity_value,
@@ -84,15 +83,9 @@ def want(gate: Gate, selector: Selector, suffix: str = "", more: str = "", kind:
     identity = gate.identity
     label, template = identity_label(identity), service_template(identity)
     if kind is not Kind.TARGETS:
-        return _want(selector.name + suffix, matchers, label, template, kind)
+        return Want.of(selector.name + suffix, matchers, label, template, kind)
     # Who was scraped in a namespace is the same question for every metric of it.
-    return _want(selector.name + suffix if template else "up", "", "", template and "any", kind)
-
-
-@lru_cache(maxsize=4_096)
-def _want(name: str, matchers: str, label: str, template: ServiceTemplate, kind: Kind) -> Want:
-    """The same object for all rollouts that ask for the same: then it is found by what it is, not by all it says."""
-    return Want(name, matchers, label, template, kind=kind)
+    return Want.of(selector.name + suffix if template else "up", template=template and "any", kind=kind)
 
 
 def owner(gate: Gate, arm: Arm) -> str:

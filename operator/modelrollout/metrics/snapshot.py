@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, cast
+from weakref import WeakValueDictionary
 
 from modelrollout.metrics.identity import ServiceTemplate, identity_pattern, is_pattern, owner_pattern
 from modelrollout.metrics.native import Native
@@ -62,9 +63,13 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Want:
-    """One metric, or who was scraped for it, or the bounds of its buckets."""
+    """One metric, or who was scraped for it, or the bounds of its buckets.
+
+    A want is equal to itself alone: answers are sorted by them again and again, and comparing what they say would cost
+    more than what is done with it. :meth:`of` gives the same object to all who want the same.
+    """
 
     name: str
     matchers: str = ""
@@ -75,14 +80,14 @@ class Want:
     narrow: str = ""
     """Matchers of one revision alone, for its history."""
     kind: Kind = Kind.SERIES
-    _hash: int = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        words = (self.name, self.matchers, self.label, self.template, self.narrow, self.kind)
-        object.__setattr__(self, "_hash", hash(words))
-
-    def __hash__(self) -> int:
-        return self._hash  # asked for again and again: wants are what answers are sorted by
+    @staticmethod
+    def of(
+        name: str, matchers: str = "", label: str = "", template: ServiceTemplate = "", kind: Kind = Kind.SERIES
+    ) -> Want:
+        """What everybody wants who wants this, as long as anybody does."""
+        words = (name, matchers, label, template, kind)
+        return _WANTS.get(words) or _WANTS.setdefault(words, Want(name, matchers, label, template, kind=kind))
 
     @property
     def by_service(self) -> bool:
@@ -117,6 +122,8 @@ class Want:
         up = f"up{{{','.join(part for part in (self._scope(namespaces), self.narrow) if part)}}}"
         return up, f"max_over_time({up}[{LOOKBACK_TEXT}])"
 
+
+_WANTS: Final[WeakValueDictionary[tuple[str, ...], Want]] = WeakValueDictionary()
 
 Unit = tuple[Want, ...]
 
