@@ -55,4 +55,4 @@ class Page:
 
     def deployments(self, key: Key) -> list[dict[str, Any]]:
         """The Deployments of its revisions."""
-        return self._deployments.labelled(*key)
+        return list(self._deployments.labelled(*key))

@@ -453,7 +453,8 @@ class Reconciler:
         self._statuses.forget(key)
         self._refusals.pop(key, None)
         self._revisions.pop(key, None)
-        self._at.adopted.forget(key)
+        for seen in (self._at.workload, self._at.traffic, self._at.adopted):
+            seen.forget(key)
         self._unwritable.pop(key, None)
         self._at.outbox.forget(key)
         self._at.incidents.forget(key)

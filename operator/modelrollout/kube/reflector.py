@@ -98,6 +98,8 @@ class Reflector:
         self._index = index
         self._slim = slim
         self._by_label: dict[Key, dict[str, dict[str, Any]]] = {}
+        self._listed: dict[Key, tuple[dict[str, Any], ...]] = {}
+        """The same as it was asked for, until it changes."""
         self.objects: dict[Key, dict[str, Any]] = {}
         self.optional = optional
         """Whoever gave the rights may have left this one out, so it is tried seldom and nothing waits for it."""
@@ -118,9 +120,12 @@ class Reflector:
         """One object."""
         return self.objects.get((namespace, name))
 
-    def labelled(self, namespace: str, value: str) -> list[dict[str, Any]]:
-        """The namespace's objects whose index label has this value."""
-        return list(self._by_label.get((namespace, value), {}).values())
+    def labelled(self, namespace: str, value: str) -> tuple[dict[str, Any], ...]:
+        """The namespace's objects whose index label has this value; the very same tuple until one of them changes."""
+        known, found = self._listed.get((namespace, value)), self._by_label.get((namespace, value))
+        if known is None and found:
+            known = self._listed[(namespace, value)] = tuple(found.values())
+        return known or ()
 
     def learn(self, body: dict[str, Any]) -> None:
         """Take in what the API server answered to a write of ours, which the watch will bring later.
@@ -210,6 +215,7 @@ class Reflector:
         value = (body["metadata"].get("labels") or {}).get(self._index)
         if value:
             self._by_label.setdefault((key[0], value), {})[key[1]] = body
+            self._listed.pop((key[0], value), None)
         return before is None or _content(before) != _content(body)
 
     def _forget(self, body: dict[str, Any]) -> None:
@@ -225,5 +231,6 @@ class Reflector:
         entry = self._by_label.get((namespace, value or ""))
         if entry is not None:
             entry.pop(name, None)
+            self._listed.pop((namespace, value or ""), None)
             if not entry:
                 del self._by_label[(namespace, value or "")]

@@ -20,6 +20,10 @@ class TrafficProvider(Protocol):
         """
         ...
 
+    def forget(self, key: tuple[str, str]) -> None:
+        """The rollout is gone."""
+        ...
+
     async def apply(self, rollout: Rollout, write: SetWeights) -> None:
         """Write weights and marker in one request. A raise fails when the route changed since it was observed."""
         ...

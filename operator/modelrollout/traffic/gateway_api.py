@@ -30,6 +30,7 @@ from modelrollout.api.rollout import DeletionPolicy, RouteRef
 from modelrollout.engine.model import Marker, RouteState, RouteView, SetWeights
 from modelrollout.engine.revision import child_name, is_hash
 from modelrollout.kube.client import ENDPOINT_SLICES, HTTP_ROUTES, SERVICES, ConflictError, Kube, KubeError, NotFound
+from modelrollout.kube.derived import Derived
 from modelrollout.kube.limits import Lane
 from modelrollout.kube.reflector import Reflector
 from modelrollout.traffic.rivals import catches_all, competes
@@ -332,11 +333,22 @@ class GatewayApiTraffic:
     def __init__(self, kube: Kube, routes: Reflector) -> None:
         self._kube = kube
         self._routes = routes
+        self._views: Derived[RouteView] = Derived()
+        self._aligned: Derived[bool] = Derived()
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """The rollout is gone."""
+        self._views.forget(key)
+        self._aligned.forget(key)
 
     async def observe(self, rollout: Rollout, *, first: bool) -> RouteView:
         """The route as the cluster shows it."""
         ref, adopted = rollout.spec.route, _adopted(rollout)
         route = self._routes.get(rollout.namespace, ref.name if ref else rollout.name)
+        sources = (route, rollout.spec, first)
+        known = self._views.get(rollout.key, sources)
+        if known is not None:
+            return known
         if route is None or "deletionTimestamp" in route["metadata"]:
             if ref is None:
                 rival = await self._rival(rollout) if first else ""
@@ -361,7 +373,8 @@ class GatewayApiTraffic:
         if adopted and not first:
             view = replace(view, adopted_elsewhere=self._elsewhere(route, place.rule, adopted))
         if view.marker is not None and dict(view.marker.weights) == dict(view.weights):
-            return view
+            alone = not (first or adopted)  # nothing but the route was looked at
+            return self._views.keep(rollout.key, sources, view) if alone else view
         return replace(view, edited_by=await self._edited_by(route))
 
     async def _edited_by(self, route: Body) -> str:
@@ -478,6 +491,12 @@ class GatewayApiTraffic:
         """Parents, host names and ownership of the operator's own route, as ``spec`` has them now."""
         if rollout.spec.route is not None:
             return
+        sources = (rollout, self._routes.get(rollout.namespace, rollout.name))
+        if self._aligned.get(rollout.key, sources) is None:
+            await self._align(rollout)
+            self._aligned.keep(rollout.key, sources, True)
+
+    async def _align(self, rollout: Rollout) -> None:
         route = self._routes.get(rollout.namespace, rollout.name)
         if route is None or "deletionTimestamp" in route["metadata"] or _marker(route) is None:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -15,12 +16,16 @@ __all__ = ["WorkloadProvider"]
 class WorkloadProvider(Protocol):
     """Runs the pods of a revision."""
 
-    def observe(self, rollout: Rollout) -> dict[str, RevisionView]:
+    def observe(self, rollout: Rollout) -> Mapping[str, RevisionView]:
         """Every revision of a rollout as the cluster shows it."""
         ...
 
-    def pods(self, rollout: Rollout, revision: str) -> dict[str, datetime]:
+    def pods(self, rollout: Rollout, revision: str) -> Mapping[str, datetime]:
         """A revision's pods, and when each was created."""
+        ...
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """The rollout is gone."""
         ...
 
     async def refuses(self, rollout: Rollout, revision: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -43,6 +43,7 @@ from modelrollout.kube.client import (
     NotFound,
     Resource,
 )
+from modelrollout.kube.derived import Derived
 from modelrollout.kube.reflector import Reflector
 from modelrollout.workloads import autoscaler
 from modelrollout.workloads import pods as pod_words
@@ -193,9 +194,23 @@ class DeploymentWorkload:
         self._deployments = deployments
         self._pods = pods
         self._slices = slices
+        self._views: Derived[dict[str, RevisionView]] = Derived()
+        self._created: Derived[dict[str, dict[str, datetime]]] = Derived()
+        self._aligned: Derived[bool] = Derived()
 
-    def observe(self, rollout: Rollout) -> dict[str, RevisionView]:
+    def observe(self, rollout: Rollout) -> Mapping[str, RevisionView]:
         """Every revision of a rollout as the cluster shows it."""
+        copies = [one.labelled(*rollout.key) for one in (self._deployments, self._pods, self._slices)]
+        scaled = [self._autoscalers.get(rollout.namespace, one["metadata"]["name"]) for one in copies[0]]
+        sources = (*copies, *scaled)
+        return self._views.get(rollout.key, sources) or self._views.keep(rollout.key, sources, self._observe(rollout))
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """The rollout is gone."""
+        for kept in (self._views, self._created, self._aligned):
+            kept.forget(key)
+
+    def _observe(self, rollout: Rollout) -> dict[str, RevisionView]:
         views = {}
         for revision, deployment in self._deployments_of(rollout):
             view = view_of(deployment, self._pods_of(rollout, revision), self._ready_endpoints(rollout, revision))
@@ -232,10 +247,16 @@ class DeploymentWorkload:
             for endpoint in one.get("endpoints") or []
         )
 
-    def pods(self, rollout: Rollout, revision: str) -> dict[str, datetime]:
+    def pods(self, rollout: Rollout, revision: str) -> Mapping[str, datetime]:
         """A revision's pods, and when each was created."""
-        pods = self._pods_of(rollout, revision)
-        return {pod["metadata"]["name"]: parse_time(pod["metadata"]["creationTimestamp"]) for pod in pods}
+        sources = (self._pods.labelled(*rollout.key),)
+        known = self._created.get(rollout.key, sources)
+        if known is None:
+            known = self._created.keep(rollout.key, sources, {})
+        if revision not in known:
+            pods = (pod["metadata"] for pod in self._pods_of(rollout, revision))
+            known[revision] = {pod["name"]: parse_time(pod["creationTimestamp"]) for pod in pods}
+        return known[revision]
 
     async def refuses(self, rollout: Rollout, revision: str) -> str:
         """Why the API server would refuse the Deployment (dry run); empty when it would not.
@@ -318,6 +339,12 @@ class DeploymentWorkload:
 
     async def align(self, rollout: Rollout) -> None:
         """Owner references as ``spec.deletionPolicy`` has them now, and one Service for each Deployment."""
+        sources = (rollout, self._deployments.labelled(*rollout.key), self._slices.labelled(*rollout.key))
+        if self._aligned.get(rollout.key, sources) is None:
+            await self._align(rollout)
+            self._aligned.keep(rollout.key, sources, True)
+
+    async def _align(self, rollout: Rollout) -> None:
         for revision, deployment in self._deployments_of(rollout):
             metadata = deployment["metadata"]
             role = metadata["labels"].get(LABEL_ROLE)

@@ -142,6 +142,31 @@ def _seen(rollout: Rollout, *routes: Body, first: bool = True, **endpoints: int)
     return asyncio.run(traffic.observe(rollout, first=first))
 
 
+def test_a_route_is_read_once_until_it_changes() -> None:
+    ours = [{"name": f"ranker-{NEW}", "port": 80, "weight": 100}]
+    own = _marked(_route({"backendRefs": ours}, name="ranker", labels={"modelrollout.io/name": "ranker"}), **{NEW: 100})
+    routes, rollout = _Routes(own), _rollout()
+    traffic = GatewayApiTraffic(cast(Any, _Cluster()), cast(Any, routes))
+    before = asyncio.run(traffic.observe(rollout, first=False))
+    assert asyncio.run(traffic.observe(rollout, first=False)) is before
+    routes.objects[("recs", "ranker")] = _marked(copy.deepcopy(own), **{NEW: 40})
+    after = asyncio.run(traffic.observe(rollout, first=False))
+    assert after.marker is not None
+    assert after.marker.weights == {NEW: 40}
+    del routes.objects[("recs", "ranker")]
+    assert asyncio.run(traffic.observe(rollout, first=False)).state is RouteState.MISSING
+
+
+def test_detail_3_a_rule_that_leads_to_the_adopted_service_later_is_known_at_once() -> None:
+    """What depends on routes other than the managed one is looked for at every look."""
+    route = _marked(_route({"backendRefs": [{"name": f"ranker-{NEW}", "port": 80, "weight": 100}]}), **{NEW: 100})
+    routes, attached = _Routes(route), _rollout({"route": {"name": "shop"}}, adopt=ADOPT)
+    traffic = GatewayApiTraffic(cast(Any, _Cluster()), cast(Any, routes))
+    assert asyncio.run(traffic.observe(attached, first=False)).adopted_elsewhere == ""
+    routes.objects[("recs", "beta")] = _route({"backendRefs": [{"name": "old", "port": 80}]}, name="beta")
+    assert asyncio.run(traffic.observe(attached, first=False)).adopted_elsewhere == "rule 1 of HTTPRoute beta"
+
+
 def test_detail_5_a_rule_that_serves_is_refused_and_the_remedy_is_named() -> None:
     route = _route({"backendRefs": [{"name": "old", "port": 80}]})
     view = _seen(_rollout({"route": {"name": "shop", "backend": "old"}}), route, old=3)

@@ -228,6 +228,46 @@ async def test_rule_14_a_crash_between_its_two_objects_leaves_no_service_behind(
     assert kube.asked == [f"GET deployments {late}", f"GET deployments {lonely}", f"DELETE services {lonely}"]
 
 
+async def test_rule_14_a_service_that_is_left_alone_later_is_found_too() -> None:
+    """Nothing is looked at twice that did not change, and everything that did is."""
+    rollout, slices, kube = _rollout(), _copy(), _Kube()
+    workload = DeploymentWorkload(cast(Kube, kube), _copy(), _copy(), slices, _copy())
+    await workload.align(rollout)
+    slices.learn(_copy(_endpoints("e" * 10)).get("recs", "o1") or {})
+    await workload.align(rollout)
+    await workload.align(rollout)
+    assert kube.asked == [f"GET deployments {'e' * 10}", f"DELETE services {'e' * 10}"]
+
+
+@pytest.mark.parametrize("changes", ["deployment", "pod", "endpoint"])
+def test_what_a_revision_is_seen_as_follows_each_of_its_objects(changes: str) -> None:
+    """A view is made once, and again when any of what it was made of has changed."""
+    name, labels = f"ranker-{REVISION}", {LABEL_NAME: "ranker", LABEL_REVISION: REVISION}
+    deployment = _deployment()
+    pod = _pod(READY, name=f"{name}-1", labels=labels, creationTimestamp="2026-11-21T12:00:00Z")
+    ready = _endpoints(REVISION) | {"endpoints": [{"conditions": {"ready": True}}]}
+    copies = {"deployment": _copy(deployment), "pod": _copy(pod), "endpoint": _copy(ready)}
+    workload = DeploymentWorkload(cast(Kube, None), copies["deployment"], copies["pod"], copies["endpoint"], _copy())
+    before = workload.observe(_rollout())
+    assert (before[REVISION].ready, before[REVISION].desired) == (1, 3)
+    assert workload.observe(_rollout()) is before
+    assert list(workload.pods(_rollout(), REVISION)) == [f"{name}-1"]
+    edited = {
+        "deployment": deployment | {"spec": deployment["spec"] | {"replicas": 5}},
+        "pod": pod | {"status": {"conditions": [READY | {"lastTransitionTime": "2026-11-21T12:30:00Z"}]}},
+        "endpoint": _endpoints(REVISION),
+    }[changes]
+    (known,) = copies[changes].objects.values()
+    metadata = known["metadata"] | {"resourceVersion": "9"}
+    copies[changes].learn(edited | {"metadata": metadata})
+    after = workload.observe(_rollout())
+    assert after[REVISION] != before[REVISION]
+    gone = workload.observe(replace(_rollout(), name="other"))
+    assert not gone, "nobody is shown another one's"
+    workload.forget(("recs", "ranker"))
+    assert workload.observe(_rollout()) == after
+
+
 def test_spoilt_annotations_and_labels_are_survived() -> None:
     body = _deployment()
     body["metadata"]["annotations"]["modelrollout.io/promoted-at"] = "yesterday"
