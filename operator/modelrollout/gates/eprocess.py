@@ -48,7 +48,8 @@ _MOST_STAKED: Final = 0.98
 _CAP_SLACK: Final = 3.7
 _JUST_SHORT: Final = 0.999
 _STEPS_TO_ROOT: Final = 30
-_NEAR_ENOUGH: Final = 1e-10
+_NEAR_ENOUGH: Final = 1e-5
+"""A step of Newton's, as a part of where it leads, after which the next would be its square."""
 _FOUR_IN_FIVE: Final = 0.8416
 """Normal quantile of four chances in five."""
 _NATS_OF_MIXING: Final = 0.5
@@ -209,7 +210,7 @@ def _nearest(candidate: float, baseline: float, line: Line, ratio: float, phi_c:
         slope = (3.0 * c3 * point + 2.0 * c2) * point + c1
         guess = point - value / slope if slope > 0.0 else low
         last, point = point, guess if low < guess < high else (low + high) / 2.0
-        if abs(point - last) <= _NEAR_ENOUGH:
+        if abs(point - last) <= _NEAR_ENOUGH**2 * point:
             break
     return point
 
@@ -242,12 +243,10 @@ def smallest_seen(
 ) -> float | None:
     """The smallest share of bad events of a candidate that four of five times is caught within so many of its
     requests; None when not even a candidate that fails always is."""
-
-    if requests <= 0.0:
+    low, high = line.at(baseline), 1.0 - _TINY
+    if requests <= 0.0 or low >= high:
         return None
-    low, high, enough = line.at(baseline), 1.0 - _TINY, needed_to_breach(1.0, alpha) / requests
-    if divergence(high, baseline, line, ratio=ratio, phi_c=phi_c, phi_b=phi_b) < enough:
-        return None
+    enough = needed_to_breach(1.0, alpha) / requests
     spread = phi_c * low * (1.0 - low) + line.factor**2 * ratio * phi_b * baseline * (1.0 - baseline)
     share = min(low + math.sqrt(2.0 * enough * spread), (low + high) / 2.0)
     for _ in range(_STEPS_TO_ROOT):  # Newton's, on the root of the nats: of a share's distance nearly a straight line
@@ -259,7 +258,9 @@ def smallest_seen(
         low, high = (share, high) if nats < enough else (low, share)
         slope = (math.log(share / (1.0 - share)) - math.log(limit / (1.0 - limit))) / phi_c
         guess = share - 2.0 * (nats - math.sqrt(nats * enough)) / slope if slope > 0.0 else low
+        if guess >= 1.0 and divergence(1.0 - _TINY, baseline, line, ratio=ratio, phi_c=phi_c, phi_b=phi_b) < enough:
+            return None
         last, share = share, guess if low < guess < high else (low + high) / 2.0
-        if abs(share - last) <= _NEAR_ENOUGH:
+        if abs(share - last) <= _NEAR_ENOUGH * (share - limit):
             break
     return share
