@@ -139,8 +139,6 @@ class Reconciler:
 
     async def _look_at(self, rollout: Rollout) -> float | None:
         seen = await self._observe(rollout)
-        measurement, ahead = self._take_measurement(rollout, seen)
-        seen = replace(seen, measurement=measurement, ahead=ahead)
         with meters.DECIDE_SECONDS.time():
             decision = decide(seen)
         transitions.note(decision.status)
@@ -183,6 +181,7 @@ class Reconciler:
         adopted = await self._at.adopted.observe(rollout, status)
         route = await self._at.traffic.observe(rollout, first=not _has_stable(status, revisions))
         self._at.term.mind(rollout.status.decided_by, route.marker.epoch if route.marker is not None else 0)
+        measurement, ahead = self._take_measurement(rollout, status)
         return Input(
             namespace=rollout.namespace,
             name=rollout.name,
@@ -203,6 +202,8 @@ class Reconciler:
             has_finalizer=FINALIZER in rollout.finalizers,
             told=self._at.outbox.told(rollout.key),
             recorded=self._at.incidents.recorded(rollout.key),
+            measurement=measurement,
+            ahead=ahead,
         )
 
     def _revision(self, rollout: Rollout) -> str:
@@ -259,15 +260,17 @@ class Reconciler:
         began = status.candidate.since if status.candidate is not None else None
         return "" if self._at.vouching.why_not(AUTHOR_POLICY, began or datetime.now(UTC)) else rollout.author
 
-    def _take_measurement(self, rollout: Rollout, seen: Input) -> tuple[Measurement | None, dict[str, Ahead]]:
+    def _take_measurement(
+        self, rollout: Rollout, status: ModelRolloutStatus
+    ) -> tuple[Measurement | None, dict[str, Ahead]]:
         """The measurement that has come in, if it was planned for this very state, and what was folded of it."""
         look = self._looks.get(rollout.key)
         if look is None or not look.task.done():
             return None, {}
         del self._looks[rollout.key]
-        candidate = seen.status.candidate.revision if seen.status.candidate else ""
+        candidate = status.candidate.revision if status.candidate else ""
         planned = (look.evaluated_at, look.candidate, look.generation)
-        if planned != (seen.status.evaluated_at, candidate, seen.generation):
+        if planned != (status.evaluated_at, candidate, rollout.generation):
             return None, {}
         return look.task.result(), look.ahead
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from modelrollout.gates.eprocess import Array
 
-__all__ = ["UNKNOWN", "between_halves", "dispersion", "unknown", "within_series"]
+__all__ = ["UNKNOWN", "between_halves", "dispersion", "dispersion_of_one", "unknown", "within_series"]
 
 UNKNOWN: Final = 9.0
 """κ²·Δt in seconds that is assumed, to begin with, of a service of which nothing is known: a coefficient of variation
@@ -51,6 +51,11 @@ def dispersion(requests: Array, events: Array | float, share: Array | float, flo
     """
     variance = np.maximum(np.asarray(share) * (1.0 - np.asarray(share)), 1e-12)
     return np.asarray(1.0 + requests * floor * np.square(events) / variance)
+
+
+def dispersion_of_one(requests: float, event: float, share: float, floor: float) -> float:
+    """The same for a single arm, without arrays."""
+    return 1.0 + requests * floor * (event * event) / max(share * (1.0 - share), 1e-12)
 
 
 def between_halves(n1: Array, x1: Array, n2: Array, x2: Array, seconds: float, *, good: bool = False) -> float:

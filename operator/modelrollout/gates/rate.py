@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -105,6 +105,12 @@ def keep(states: Sequence[RateState], texts: Sequence[str]) -> Sequence[str]:
     return texts
 
 
+@lru_cache(maxsize=4096)
+def _the_one(design: Design) -> Design:
+    """The same object for equal ones: which gates are alike is asked at every look."""
+    return design
+
+
 class _Said(NamedTuple):
     """A verdict in words."""
 
@@ -145,7 +151,7 @@ class RateTest:
     @cached_property
     def design(self) -> Design:
         """The sequential test of it."""
-        return Design(
+        found = Design(
             line=self.line,
             alpha=self.alpha,
             look_alpha=self.look_alpha,
@@ -156,6 +162,11 @@ class RateTest:
             later_steps=self.later_steps,
             horizon=self.horizon,
         )
+        return _the_one(found)
+
+    @cached_property
+    def _alone(self) -> Design:
+        return _the_one(replace(self.design, guard=False))
 
     def _line(self, limit: Limit) -> Line:
         if self.quantile is not None:
@@ -204,12 +215,12 @@ class RateTest:
 
     def against(self, baseline: object | None) -> Design:
         """The test of one interval: where there is no baseline (at 100 %), an absolute limit stands alone."""
-        return self.design if baseline is not None or self.limit.relative else replace(self.design, guard=False)
+        return self.design if baseline is not None or self.limit.relative else self._alone
 
     def folded(self, state: RateState, interval: Interval, counts: sequential.State, *, judged: bool) -> RateState:
         """The state after one more interval whose counts are folded in."""
         if self.quantile is None:
-            return replace(state, counts=counts, worked=None)
+            return RateState(counts, state.candidate, state.baseline, state.memory)
         ours, theirs = interval.candidate or _EMPTY, interval.baseline or _EMPTY
         assert isinstance(ours, Histogram) and isinstance(theirs, Histogram)
         memory = _faded(state.memory, theirs) if self.limit.relative else _EMPTY
@@ -344,8 +355,11 @@ class RateTest:
         floor = known.floor / self.seconds
         share = known.share if self.line.relative else self.line.at(0.0)
         event = 1.0 - share if self.good else share
-        requests = np.array([known.requests, known.baseline_requests]) / max(known.strata, 1.0)
-        phi_c, phi_b = noise.dispersion(requests, event, share, floor).tolist()
+        strata = max(known.strata, 1.0)
+        phi_c, phi_b = (
+            noise.dispersion_of_one(requests / strata, event, share, floor)
+            for requests in (known.requests, known.baseline_requests)
+        )
         return eprocess.smallest_seen(
             known.requests,
             known.share,

@@ -8,7 +8,7 @@ Where several intervals wait (after an absence of the operator), the first ones 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +87,7 @@ def _with_what_follows(tests: Sequence[RateTest], states: Sequence[RateState]) -
         concluded |= dict(zip(members, sequential.conclusions(whole, design), strict=True))
     texts = keep(states, pack_all([state.parts for state in states]))
     return [
-        replace(state, worked=Worked(concluded[number], text))
+        RateState(state.counts, state.candidate, state.baseline, state.memory, Worked(concluded[number], text))
         for number, (state, text) in enumerate(zip(states, texts, strict=True))
     ]
 
@@ -95,14 +95,14 @@ def _with_what_follows(tests: Sequence[RateTest], states: Sequence[RateState]) -
 def _alike(
     numbers: Sequence[int], counts: Sequence[State], design: Callable[[int], Design]
 ) -> list[tuple[Design, list[int]]]:
-    """Those that can be worked on at once: of one design, with as many bets, and all or none with a floor from halves
-    (who has one learns nothing more of it)."""
-    groups: dict[tuple[Design, int, bool], list[int]] = {}
+    """Those that can be worked on at once: of the very same design, with as many bets, and all or none with a floor
+    from halves (who has one learns nothing more of it)."""
+    groups: dict[tuple[int, int, bool], tuple[Design, list[int]]] = {}
     for number in numbers:
-        table = counts[number].table
-        alike = design(number), table.shape[1], bool(counts[number].floor[0, 1] == SPLIT)
-        groups.setdefault(alike, []).append(number)
-    return [(of, members) for (of, *_), members in groups.items()]
+        of, table = design(number), counts[number].table
+        alike = id(of), table.shape[1], bool(counts[number].floor[0, 1] == SPLIT)
+        groups.setdefault(alike, (of, []))[1].append(number)
+    return list(groups.values())
 
 
 def _stacked(states: Sequence[State]) -> State:
