@@ -26,7 +26,8 @@ async def test_rule_14_a_decision_from_a_time_without_an_operator_waits_for_its_
     """After a start they arrive in any order; how old the decision is says nothing about that."""
     kube, store = _Kube(), Store()
     parts: Any = SimpleNamespace(kube=kube, store=store, vouching=SimpleNamespace(why_not=lambda *_: ""))
-    parts.adopted = parts.outbox = parts.incidents = SimpleNamespace(forget=lambda _: None)
+    parts.workload = parts.traffic = parts.adopted = SimpleNamespace(forget=lambda _: None)
+    parts.outbox = parts.incidents = parts.adopted
     reconciler = Reconciler(parts, metrics_delay=1.0, wake=lambda key: None, heard=lambda *_: None)
     metadata = {"namespace": "recs", "name": "ranker-pause", "uid": "7", "resourceVersion": "9"}
     store.put_decision(
