@@ -7,9 +7,10 @@ Remembered by identity, because two specs are never asked whether they are equal
 from __future__ import annotations
 
 import functools
+import inspect
 import weakref
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 __all__ = ["once"]
 
@@ -22,17 +23,24 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
 
     All arguments are positional, and frozen: what is changed in place would not be noticed. Errors are not remembered.
     """
-    known: dict[tuple[int, ...], tuple[weakref.ref[Any], tuple[Any, ...], R]] = {}
+    known: dict[Any, tuple[weakref.ref[Any], tuple[Any, ...], R]] = {}
+
+    def find_out(key: Any, arguments: tuple[Any, ...]) -> R:
+        result = function(*arguments)  # type: ignore[call-arg]
+        gone = weakref.ref(arguments[0], lambda _: known.pop(key, None))
+        known[key] = (gone, arguments[1:], result)  # the others are kept, so that their ids stay theirs
+        return result
 
     @functools.wraps(function)
-    def remembered(*arguments: P.args, **named: P.kwargs) -> R:
-        assert not named, "remembered by position"
+    def of_one(argument: Any) -> R:  # most functions have one, and what is asked eighty times at a look must be short
+        found = known.get(id(argument))
+        return found[2] if found is not None else find_out(id(argument), (argument,))
+
+    @functools.wraps(function)
+    def of_several(*arguments: Any) -> R:
         key = tuple(map(id, arguments))
         found = known.get(key)
-        if found is None:
-            result = function(*arguments)  # type: ignore[call-arg]
-            gone = weakref.ref(arguments[0], lambda _: known.pop(key, None))
-            found = known[key] = (gone, arguments[1:], result)  # the others are kept, so that their ids stay theirs
-        return found[2]
+        return found[2] if found is not None else find_out(key, arguments)
 
-    return remembered
+    one = len(inspect.signature(function).parameters) == 1
+    return cast(Callable[P, R], of_one if one else of_several)

@@ -105,7 +105,8 @@ class WorkQueue:
             return
         self._due[key] = at
         heapq.heappush(self._delays, (at, next(self._order), key))
-        self._sooner.set()
+        if self._delays[0][2] is key:  # else who waits for the first one has nothing new to wait for
+            self._sooner.set()
 
     @property
     def state(self) -> QueueState:
