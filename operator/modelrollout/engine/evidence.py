@@ -88,8 +88,6 @@ _STEP_BEGINS: Final = {
     "unseen": "",
     "covered_seconds": 0.0,
 }
-_KEPT: Final = ("noise_floor", "noise_known", "restarted_because", "evidence_since")
-"""What a look does not change."""
 PASSING: Final = (Verdict.NO_HARM_SEEN, Verdict.PROVEN)
 _ROOM: Final = 6_000
 _NEW: Final = "not read yet"
@@ -307,9 +305,8 @@ def _judged(d: Draft, look: _Look) -> GateStatus:
         "underpowered": _underpowered_here(d, look, before, test, state, assessment),
         "pods": _pods(assessment, look),
     }
-    if before is not None:
-        told |= {name: getattr(before, name) for name in _KEPT}
-    return _gate_status(look, assessment, told)
+    told |= _found(look, assessment)
+    return GateStatus(name=gate.name, **told) if before is None else before.model_copy(update=told)
 
 
 def _test(d: Draft, gate: Gate) -> GateTest[Any]:
@@ -453,31 +450,29 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or value in (float("inf"), float("-inf")) else float(f"{value:.6g}")
 
 
-def _gate_status(look: _Look, found: Assessment, told: dict[str, Any]) -> GateStatus:
-    """The status of a gate that was judged; ``told``: what does not follow from the assessment."""
+def _found(look: _Look, found: Assessment) -> dict[str, Any]:
+    """What a gate's status says of an assessment."""
     note = f" ({look.seen.note})" if look.seen.note and look.seen.note not in found.message else ""
-    return GateStatus(
-        name=look.gate.name,
-        verdict=found.verdict,
-        value=_rounded(found.value),
-        baseline=_rounded(found.baseline),
-        difference=_rounded(found.difference),
-        low=_rounded(found.low),
-        high=_rounded(found.high),
-        would_have_seen=_rounded(found.would_have_seen),
-        samples=found.samples,
-        baseline_samples=found.baseline_samples,
-        limit=found.limit[:160],
-        message=f"{found.message}{note}"[: look.room],
-        query=look.seen.query[: look.room] or (look.before.query if look.before else ""),
-        definition=look.before.definition if look.before is not None else look.definition,
-        says=look.gate.limit.text,
-        evidence=_rounded(found.evidence),
-        leaning=found.leaning,
-        unseen=found.unseen[: look.room],
-        shared=found.shared,
-        **told,
-    )
+    return {
+        "verdict": found.verdict,
+        "value": _rounded(found.value),
+        "baseline": _rounded(found.baseline),
+        "difference": _rounded(found.difference),
+        "low": _rounded(found.low),
+        "high": _rounded(found.high),
+        "would_have_seen": _rounded(found.would_have_seen),
+        "samples": found.samples,
+        "baseline_samples": found.baseline_samples,
+        "limit": found.limit[:160],
+        "message": f"{found.message}{note}"[: look.room],
+        "query": look.seen.query[: look.room] or (look.before.query if look.before else ""),
+        "definition": look.before.definition if look.before is not None else look.definition,
+        "says": look.gate.limit.text,
+        "evidence": _rounded(found.evidence),
+        "leaning": found.leaning,
+        "unseen": found.unseen[: look.room],
+        "shared": found.shared,
+    }
 
 
 def _pods(found: Assessment, look: _Look) -> dict[str, str]:
