@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from sys import intern
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -22,6 +23,7 @@ from modelrollout.metrics.snapshot import Group, Kind, Line, Row, Series, Shape,
 __all__ = ["Question", "SeriesBook", "read_answer"]
 
 _MARK: Final = "modelrollout_want"
+_NUMBER: Final = itemgetter(0)
 _SERIES: Final = 200_000
 """About 200 MB; four times what one request may give."""
 
@@ -82,8 +84,8 @@ class SeriesBook:
         return Line(shape, tuple(row.value for row in some), tuple(row.gone for row in some))
 
 
-_Column = tuple[Series, bool, dict[int, float | Native]]
-"""A series, whether that is what was there lately, and its values by the number of the instant."""
+_Column = tuple[int, Series, bool, dict[int, float | Native]]
+"""A series and its number, whether that is what was there lately, and its values by the number of the instant."""
 _Found = dict[tuple[str, str], list[_Column]]
 """What was found of a want, by namespace and owner; a gateway's own namespace counts for nothing."""
 
@@ -100,15 +102,19 @@ def read_answer(
     ``result`` is that of an instant query or of a range query; what lies beyond ``instants`` is left out.
     """
     found: dict[Want, _Found] = {want: defaultdict(list) for want, _ in question.marks.values()}
-    places = {mark: (want, lately, found[want]) for mark, (want, lately) in question.marks.items()}
+    places = {
+        mark: (lately, found[want], want.label, want.by_service, want.kind is Kind.TARGETS)
+        for mark, (want, lately) in question.marks.items()
+    }
     first, every = instants[0].timestamp(), step.total_seconds()
     for row in result:
         labels = dict(row["metric"])
-        want, lately, columns = places[labels.pop(_MARK)]
-        if want.kind is Kind.TARGETS:
+        lately, columns, label, by_service, is_target = places[labels.pop(_MARK)]
+        if is_target:
             labels.pop("__name__", None)
         series = book.of(labels)
-        columns[_whose(series, want)].append((series, lately, _samples(row, first, every)))
+        samples = _samples(row, first, every)
+        columns[_whose(series, label, by_service)].append((series.number, series, lately, samples))
     count = len(instants)
     lines = {want: _lines(one, count, book) for want, one in found.items() if want.kind is not Kind.TARGETS}
     targets = {want: _targets(one, count) for want, one in found.items() if want.kind is Kind.TARGETS}
@@ -127,11 +133,11 @@ def read_answer(
     return {asked: [snapshot(number, *asked) for number in range(count)] for asked in question.asked}
 
 
-def _whose(series: Series, want: Want) -> tuple[str, str]:
+def _whose(series: Series, label: str, by_service: bool) -> tuple[str, str]:
     known = series.whose
-    if known is None or known[0] != want.label or known[1] != want.by_service:
-        namespace = "" if want.by_service else series.labels.get("namespace", "")
-        known = series.whose = (want.label, want.by_service, (namespace, owner_of(series.labels, want.label)))
+    if known is None or known[0] != label or known[1] != by_service:
+        namespace = "" if by_service else series.labels.get("namespace", "")
+        known = series.whose = (label, by_service, (namespace, owner_of(series.labels, label)))
     return known[2]
 
 
@@ -154,17 +160,13 @@ def _lines(found: _Found, count: int, book: SeriesBook) -> dict[str, list[dict[s
     """By namespace, for each instant by owner."""
     by_namespace: dict[str, list[dict[str, Line]]] = {}
     for (namespace, owner), columns in found.items():
-        columns.sort(key=_number)
+        columns.sort(key=_NUMBER)
         for number, lines in enumerate(by_namespace.setdefault(namespace, [{} for _ in range(count)])):
-            shown = [(series, samples[number], lately) for series, lately, samples in columns if number in samples]
+            shown = [(series, samples[number], lately) for _, series, lately, samples in columns if number in samples]
             if shown:
                 those, values, gone = zip(*shown, strict=True)
                 lines[owner] = Line(book.shape(those), values, gone)
     return by_namespace
-
-
-def _number(column: _Column) -> int:
-    return column[0].number
 
 
 def _targets(found: _Found, count: int) -> dict[str, list[dict[Group, tuple[Target, ...]]]]:
@@ -173,7 +175,7 @@ def _targets(found: _Found, count: int) -> dict[str, list[dict[Group, tuple[Targ
     for (namespace, _), columns in found.items():
         for number, targets in enumerate(by_namespace.setdefault(namespace, [{} for _ in range(count)])):
             scrapes: dict[Series, list[bool]] = {}
-            for series, lately, samples in columns:
+            for _, series, lately, samples in columns:
                 if number in samples:
                     scrapes.setdefault(series, [False, False])[lately] = samples[number] == 1.0
             for series, (healthy, scraped) in scrapes.items():

@@ -306,7 +306,7 @@ def pods_are_the_arms(gate: Gate) -> bool:
 
 def _halves(pods: Mapping[Group, PodGains], make: Maker) -> tuple[Evidence, Evidence] | None:
     """Every other pod by name: even halves, and the same ones as long as the pods are the same."""
-    names = sorted(pods)
-    if len(names) < 2:
+    if len(pods) < 2:
         return None
+    names = sorted(pods)
     return make(pods[name] for name in names[::2]), make(pods[name] for name in names[1::2])
