@@ -24,8 +24,8 @@ __all__ = ["Question", "SeriesBook", "read_answer"]
 
 _MARK: Final = "modelrollout_want"
 _NUMBER: Final = itemgetter(0)
-_SERIES: Final = 200_000
-"""About 200 MB; four times what one request may give."""
+_SERIES: Final = 100_000
+"""On one page; twice what one request may give."""
 
 
 class Question:
@@ -48,13 +48,21 @@ class Question:
 
 
 class SeriesBook:
-    """The series that were met, so that each is made once, and what is seen together. It is begun anew when it has
-    become too big."""
+    """The series that were met lately, so that each is made once, and what is seen together.
+
+    Pods come and go, and their series with them: what was not met between two turns of the page is forgotten. Whoever
+    comes back after that is counted with care once, and the numbers are the same.
+    """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], Series] = {}
+        self._before: dict[tuple[str, ...], Series] = {}
         self._shapes: WeakValueDictionary[tuple[Series, ...], Shape] = WeakValueDictionary()
         self._met = itertools.count()
+
+    def turn(self) -> None:
+        """Turn the page."""
+        self._before, self._known = self._known, {}
 
     def of(self, labels: Mapping[str, str]) -> Series:
         """The series with these labels, in whatever order: they nearly always come in that of the alphabet."""
@@ -62,12 +70,16 @@ class SeriesBook:
         found = self._known.get(words)
         if found is None:
             if len(self._known) > _SERIES:
-                self._known.clear()
-            ordered = {intern(name): intern(labels[name]) for name in sorted(labels)}  # most words are in many series
-            usual = (*ordered, *ordered.values())
-            found = self._known.setdefault(usual, Series(ordered, next(self._met)))
-            if words != usual:
-                self._known[tuple(map(intern, words))] = found
+                self.turn()
+            found = self._before.get(words) or self._in_order(labels)
+            self._known[tuple(map(intern, words))] = found  # most words are in many series
+        return found
+
+    def _in_order(self, labels: Mapping[str, str]) -> Series:
+        ordered = {intern(name): intern(labels[name]) for name in sorted(labels)}
+        words = (*ordered, *ordered.values())
+        found = self._known.get(words) or self._before.get(words) or Series(ordered, next(self._met))
+        self._known[words] = found
         return found
 
     def shape(self, series: tuple[Series, ...]) -> Shape:

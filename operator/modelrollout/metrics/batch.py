@@ -42,6 +42,8 @@ _KEPT_STEPS: Final = 4
 """But no longer than so many steps: a thousand rollouts at 2 s would fill the memory with answers."""
 _TIDY_SECONDS: Final = 5.0
 _ASKED_APART_SECONDS: Final = 600.0
+_PAGE_SECONDS: Final = 300.0
+"""Series that nobody met for so long are forgotten; longer than nearly any interval."""
 _NO_STEP: Final = timedelta(0)
 
 _Piece = tuple[Unit, tuple[str, ...]]
@@ -84,7 +86,7 @@ class Batch:
         self._book = SeriesBook()
         self._tasks: set[asyncio.Task[None]] = set()
         self._flush_at: asyncio.TimerHandle | None = None
-        self._tidied = 0.0
+        self._tidied = self._turned = 0.0
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -180,6 +182,9 @@ class Batch:
         if now - self._tidied < _TIDY_SECONDS:
             return
         self._tidied = now
+        if now - self._turned >= _PAGE_SECONDS:
+            self._turned = now
+            self._book.turn()
         old = [key for key, (until, answer) in self._answers.items() if until < now and answer.done()]
         for key in old:
             del self._answers[key]

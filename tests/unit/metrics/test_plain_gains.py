@@ -142,3 +142,15 @@ def test_the_same_series_seen_together_again_are_one_shape_and_forgotten_with_th
     assert len(book._shapes) == 1
     del first, second
     assert len(book._shapes) == 0
+
+
+def test_series_of_pods_that_are_gone_are_forgotten_and_the_others_stay_the_same() -> None:
+    book = SeriesBook()
+    lives, gone = {"namespace": "recs", "pod": PODS[0]}, {"namespace": "recs", "pod": PODS[1]}
+    first = book.of(lives)
+    book.of(gone)
+    for _ in range(2):
+        book.turn()
+        assert book.of(dict(reversed(lives.items()))) is first
+        assert book.of(lives) is first
+    assert {series.labels["pod"] for series in (*book._known.values(), *book._before.values())} == {PODS[0]}
