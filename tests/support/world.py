@@ -61,7 +61,7 @@ from modelrollout.engine.model import (
     Told,
 )
 from modelrollout.engine.notices import message_id
-from modelrollout.engine.report import remarks, turns
+from modelrollout.engine.report import details, remarks, turns
 from modelrollout.engine.revision import revision_hash
 from modelrollout.gates.evidence import Arm, Counts, Histogram, Interval, Reading
 
@@ -87,7 +87,8 @@ _EFFECT_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
 _PAST_INTERVALS: Final = 240
 _NUMBERS_EVERY: Final = timedelta(minutes=1)
-_REMARKS_AFTER: Final = timedelta(seconds=1)
+_DETAILS_AFTER: Final = timedelta(seconds=10)
+_REMARKS_AFTER: Final = timedelta(seconds=2)
 _SLACK: Final = timedelta(seconds=1)
 
 ERRORS: Final[dict[str, Any]] = {
@@ -659,9 +660,13 @@ class World:
             self.events.append(event)
 
     def _keep(self, status: ModelRolloutStatus) -> None:
-        """Like the controller: turns are written at once, remarks and numbers later."""
+        """Like the controller: turns are written at once, remarks, details and numbers later."""
         last = self._last_written
-        pause = _NUMBERS_EVERY if last is not None and remarks(status) == remarks(last) else _REMARKS_AFTER
+        pause = _NUMBERS_EVERY
+        if last is None or details(status) != details(last):
+            pause = _DETAILS_AFTER
+        if last is None or remarks(status) != remarks(last):
+            pause = _REMARKS_AFTER
         late = self.clock - self._written_at >= pause and status != last
         if late or last is None or turns(status) != turns(last):
             self.written = ModelRolloutStatus.model_validate_json(fitted(status).model_dump_json(by_alias=True))

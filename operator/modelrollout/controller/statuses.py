@@ -1,10 +1,13 @@
-"""When status is written: a turn at once, a remark when it lasts, mere numbers once a minute.
+"""When status is written: a turn at once, a remark when it lasts, details when they last longer, numbers once a minute.
 
 Turns are what a crash must not lose and what machines wait for. Remarks are words: on the way to a weight they change
-several times in a second, and only the last of them is read by anybody. The minute of each rollout begins at an instant
-of its own, so that a thousand are not written in one second. Numbers are written beside the looks: a slow API server
-keeps no rollback waiting for them. They are written only over the status that is known, so that late ones never replace
-what was written meanwhile.
+every second, and only one that stays is read by anybody; where none stays, one is written now and then. Details are for
+who asks why: verdicts that all is well, the checks before the first traffic. A write costs the API server some twenty
+milliseconds of a processor, however little changed, so each brings everything along.
+
+The minute of each rollout begins at an instant of its own, so that a thousand are not written in one second. Numbers
+are written beside the looks: a slow API server keeps no rollback waiting for them. They are written only over the
+status that is known, so that late ones never replace what was written meanwhile.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,7 +23,7 @@ from typing import Final
 from modelrollout.api.objects import Rollout
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller.actions import Actions, RolloutGoneError
-from modelrollout.engine.report import remarks, turns
+from modelrollout.engine.report import details, remarks, turns
 from modelrollout.kube.client import KubeError
 
 __all__ = ["Statuses", "next_minute"]
@@ -29,7 +33,10 @@ _log = logging.getLogger(__name__)
 Key = tuple[str, str]
 
 _MINUTE: Final = 60.0
-_SETTLES: Final = timedelta(seconds=1.0)
+_REMARK_STAYS: Final = timedelta(seconds=2)
+_REMARKS_CHANGE: Final = timedelta(seconds=6)
+"""So long after the first of them one is written though none stays."""
+_DETAILS_STAY: Final = timedelta(seconds=10)
 _REST: Final = timedelta(seconds=10)
 """So long after a write no numbers follow, though the rollout's minute begins."""
 
@@ -48,8 +55,35 @@ def next_minute(uid: str, after: datetime) -> datetime:
     return datetime.fromtimestamp(earliest + (offset - earliest) % _MINUTE, after.tzinfo)
 
 
+class _Words:
+    """A part of status that waits to be written until it has stayed for a while, or has been changing for long."""
+
+    def __init__(
+        self, part: Callable[[ModelRolloutStatus], list[object]], stays: timedelta, changes: timedelta
+    ) -> None:
+        self._part, self._stays, self._changes = part, stays, changes
+        self._unwritten: dict[Key, tuple[datetime, datetime, list[object]]] = {}
+        """Since when it differs from what is written, since when it is as it is, and what it is."""
+
+    def due(self, key: Key, written: ModelRolloutStatus, status: ModelRolloutStatus, now: datetime) -> datetime | None:
+        """When it is to be written; None when it is."""
+        words = self._part(status)
+        if words == self._part(written):
+            self.forget(key)
+            return None
+        first, since, before = self._unwritten.get(key, (now, now, words))
+        first = min(first, now)  # the clock may be set back
+        since = min(since, now) if words == before else now
+        self._unwritten[key] = (first, since, words)
+        return min(since + self._stays, first + self._changes)
+
+    def forget(self, key: Key) -> None:
+        """It is written, or nobody's any more."""
+        self._unwritten.pop(key, None)
+
+
 def _same_words(before: ModelRolloutStatus, after: ModelRolloutStatus) -> bool:
-    return turns(before) == turns(after) and remarks(before) == remarks(after)
+    return turns(before) == turns(after) and remarks(before) == remarks(after) and details(before) == details(after)
 
 
 class Statuses:
@@ -58,8 +92,10 @@ class Statuses:
     def __init__(self, actions: Actions) -> None:
         self._actions = actions
         self._written: dict[Key, _Written] = {}
-        self._differs: dict[Key, datetime] = {}
-        """Since when words differ from those that are written."""
+        self._parts = (
+            _Words(remarks, _REMARK_STAYS, _REMARKS_CHANGE),
+            _Words(details, _DETAILS_STAY, _DETAILS_STAY),
+        )
         self._writing: dict[Key, asyncio.Task[None]] = {}
 
     async def keep(self, rollout: Rollout, status: ModelRolloutStatus, now: datetime) -> bool:
@@ -79,8 +115,8 @@ class Statuses:
             task.add_done_callback(lambda _: self._writing.pop(rollout.key, None))
             return False
         await self._actions.write_status(rollout, status)
+        self.forget(rollout.key)
         self._written[rollout.key] = _Written(now, rollout.uid, status)
-        self._differs.pop(rollout.key, None)
         return True
 
     def seconds_until_due(self, rollout: Rollout, status: ModelRolloutStatus, now: datetime) -> float | None:
@@ -92,9 +128,9 @@ class Statuses:
         known, key = self._known(rollout, now), rollout.key
         if turns(known.status) != turns(status):
             return now
-        if not _same_words(known.status, status):
-            return min(self._differs.setdefault(key, now), now) + _SETTLES
-        self._differs.pop(key, None)
+        due = [part.due(key, known.status, status, now) for part in self._parts]
+        if any(due):
+            return min(one for one in due if one is not None)
         if known.status == status or key in self._writing:
             return None
         return next_minute(rollout.uid, min(known.at, now))
@@ -102,7 +138,8 @@ class Statuses:
     def forget(self, key: Key) -> None:
         """The rollout is gone."""
         self._written.pop(key, None)
-        self._differs.pop(key, None)
+        for part in self._parts:
+            part.forget(key)
 
     def _known(self, rollout: Rollout, now: datetime) -> _Written:
         """What was written last; after a start, what was found."""

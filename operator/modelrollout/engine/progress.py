@@ -7,9 +7,10 @@ from modelrollout.api.meta import EXTERNAL
 from modelrollout.api.status import Pause, StepStatus
 from modelrollout.engine import approvals, identity, preflight, rollback, windows
 from modelrollout.engine.draft import Draft
+from modelrollout.engine.foresight import first_weight
 from modelrollout.engine.guards import broken_pods, gate_breached
 from modelrollout.engine.promotion import promote
-from modelrollout.engine.raising import is_fast
+from modelrollout.engine.raising import is_fast, ready_for
 from modelrollout.engine.steps import hold_step, note_serving, start
 
 __all__ = ["begin", "go_on"]
@@ -55,6 +56,8 @@ def begin(d: Draft, target: str) -> None:
         reason, message = Reason.NEW_REVISION, f"version {version} is starting beside {_what_is_stable(d)}"
     d.event(reason, message)
     d.say(Phase.STARTING, reason, message, "its pods must become ready")
+    if reason is Reason.NEW_REVISION:
+        ready_for(d, first_weight(d.input.spec))  # as every later look says it, so that it need not be written again
     d.wake_in(1.0)
 
 

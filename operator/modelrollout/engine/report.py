@@ -17,7 +17,7 @@ from modelrollout.engine.draft import Draft
 from modelrollout.engine.model import RouteState
 from modelrollout.engine.observing import observes
 
-__all__ = ["remarks", "summarize", "turns", "unreadable"]
+__all__ = ["details", "remarks", "summarize", "turns", "unreadable"]
 
 _MOVING = (
     Phase.PENDING,
@@ -31,14 +31,18 @@ _MOVING = (
 
 
 _TURNS: Final = (
-    *("observed_generation", "observed_revision", "hash_version", "phase", "stable", "candidate", "adopted", "weight"),
+    *("observed_generation", "observed_revision", "hash_version", "stable", "candidate", "adopted", "weight"),
     *("peak_weight", "stable_replicas", "preflight_overruled", "approvals", "authors", "limit_changes", "overrides"),
     *("replaced_pod", "paused", "contest", "failed", "pinned", "draining_since", "handled", "notices", "history"),
     "selector",
 )
 """What a crash must not lose, and what machines wait for."""
-_REMARKS: Final = ("reason", "observed", "observed_weight", "pods_missing_since", "split_off_since", "columns")
-"""What people read."""
+_REMARKS: Final = ("phase", "reason", "observed", "observed_weight")
+"""What people read first."""
+_DETAILS: Final = ("pods_missing_since", "columns")
+"""What they read to find out more."""
+_BAD: Final = (Verdict.BREACHED, Verdict.BLIND)
+_GOOD: Final = (Verdict.NO_HARM_SEEN, Verdict.PROVEN)
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
 
@@ -53,25 +57,45 @@ class _Said(NamedTuple):
 
 @once
 def turns(status: ModelRolloutStatus) -> list[object]:
-    """The part of a status whose change is written at once."""
+    """The part of a status whose change is written at once. On its way to its first traffic a candidate is one turn:
+    where it stands is found out again in one look, and nobody has been served by it."""
     step, blind = status.step, status.blind
-    place = step and (step.number, step.of, step.name, step.since, step.done, step.skipped, step.role, step.overridden)
+    underway = status.phase in (Phase.STARTING, Phase.PROGRESSING) and not status.weight and not (step and step.role)
+    said = step and (step.done, step.skipped, step.role, step.overridden)
+    place = None if underway else (status.phase, step and (step.number, step.of, step.name, step.since))
     outage = blind and (blind.since, blind.reason, blind.alerted)
-    return [place, outage, *(getattr(status, name) for name in _TURNS)]
+    return [place, said, outage, *(getattr(status, name) for name in _TURNS)]
 
 
 @once
 def remarks(status: ModelRolloutStatus) -> list[object]:
-    """The part whose change is written when it lasts; what is neither here nor a turn is numbers."""
+    """The part whose change is written when it lasts."""
     step = status.step
     return [
-        step and (step.weight, step.serving_since, step.hold_seconds, step.looked),
-        [(one.type, one.status, one.reason, one.observed_generation) for one in status.conditions],
-        [(gate.name, gate.verdict, gate.definition) for gate in status.gates],
-        [(one.check, one.state) for one in status.preflight],
+        step and (step.number, step.weight, step.serving_since, step.hold_seconds, step.looked),
+        [_condition(one) for one in status.conditions if one.type is not ConditionType.GATES_PASSING],
+        [(gate.name, gate.verdict, gate.definition) for gate in status.gates if gate.verdict in _BAD],
         [_without_numbers(text) for text in (status.message, status.next)],
+        status.weight and (status.pods_missing_since, status.split_off_since),
         *(getattr(status, name) for name in _REMARKS),
     ]
+
+
+@once
+def details(status: ModelRolloutStatus) -> list[object]:
+    """The part whose change is written when it lasts longer; what is neither here, nor a remark, nor a turn is numbers.
+    So is which of the gates that hold are proven: near the boundary that comes and goes, and a step that waits for it
+    is a turn."""
+    return [
+        [_condition(one) for one in status.conditions if one.type is ConditionType.GATES_PASSING],
+        [(gate.name, gate.verdict in _GOOD or gate.verdict, gate.definition) for gate in status.gates],
+        [(one.check, one.state) for one in status.preflight],
+        *(getattr(status, name) for name in _DETAILS),
+    ]
+
+
+def _condition(one: Condition) -> tuple[object, ...]:
+    return one.type, one.status, one.reason, one.observed_generation
 
 
 @lru_cache(maxsize=8192)
@@ -230,9 +254,9 @@ def _gates_column(d: Draft) -> str:
 
 
 def _gates_in_short(gates: list[GateStatus]) -> str:
-    for verdict in (Verdict.BREACHED, Verdict.BLIND):
+    for verdict in _BAD:
         bad = next((gate for gate in gates if gate.verdict is verdict), None)
         if bad is not None:
             return f"{bad.name} {verdict}"
-    passing = sum(gate.verdict in (Verdict.NO_HARM_SEEN, Verdict.PROVEN) for gate in gates)
+    passing = sum(gate.verdict in _GOOD for gate in gates)
     return f"{passing}/{len(gates)} ok"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -11,9 +12,9 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelrollout.api.enums import Phase
+from modelrollout.api.enums import Phase, Verdict
 from modelrollout.api.objects import Rollout
-from modelrollout.api.status import ModelRolloutStatus
+from modelrollout.api.status import GateStatus, ModelRolloutStatus
 from modelrollout.controller.statuses import Statuses, next_minute
 from modelrollout.kube.client import ConflictError
 from tests.support.world import spec
@@ -115,14 +116,45 @@ def test_detail_29_the_minutes_of_many_rollouts_are_spread() -> None:
     assert max(seconds.values()) < 45
 
 
-async def test_detail_29_words_that_change_again_at_once_are_not_written() -> None:
-    hands, rollout = _Hands(), _rollout()
+async def _written(seconds: int, said: Callable[[int], ModelRolloutStatus]) -> list[tuple[float, ModelRolloutStatus]]:
+    """What is written of a status that is looked at ten times a second, and when; ``said`` gets the tenth."""
+    hands, rollout, found = _Hands(), _rollout(), list[tuple[float, ModelRolloutStatus]]()
     statuses = Statuses(cast(Any, hands))
-    await statuses.keep(rollout, _status(0), NOW)
-    for tenth in range(30):
-        said = _status(0).model_copy(update={"message": "abcdefghij"[min(tenth, 9)]})
-        now = NOW + timedelta(seconds=tenth / 10)
-        await statuses.keep(rollout, said, now)
-        wait = statuses.seconds_until_due(rollout, said, now)
-        assert wait is None or wait <= 1.0
-    assert [status.message for status in hands.changes] == ["", "j"]
+    for tenth in range(10 * seconds):
+        status, now = said(tenth), NOW + timedelta(seconds=tenth / 10)
+        if await statuses.keep(rollout, status, now):
+            found.append((tenth / 10, status))
+        await asyncio.sleep(0)
+    return found
+
+
+async def test_detail_29_words_that_change_again_at_once_are_not_written() -> None:
+    def said(tenth: int) -> ModelRolloutStatus:
+        return _status(0).model_copy(update={"message": "abcdefghij"[min(tenth // 3, 9)]})
+
+    assert [(at, one.message) for at, one in await _written(9, said)] == [(0.0, "a"), (4.7, "j")]
+
+
+async def test_detail_29_words_that_never_stay_are_written_now_and_then() -> None:
+    def said(tenth: int) -> ModelRolloutStatus:
+        return _status(0).model_copy(update={"message": chr(ord("a") + tenth // 10)})
+
+    assert [at for at, _ in await _written(20, said)] == [0.0, 7.0, 14.0]
+
+
+async def test_detail_29_a_verdict_that_all_is_well_may_take_ten_seconds() -> None:
+    """And brings no write of its own when it comes and goes."""
+
+    def said(tenth: int) -> ModelRolloutStatus:
+        verdict = Verdict.TOO_EARLY if tenth < 50 or 80 <= tenth < 100 else Verdict.NO_HARM_SEEN
+        return _status(0).model_copy(update={"gates": [GateStatus(name="errors", verdict=verdict)]})
+
+    assert [at for at, _ in await _written(30, said)] == [0.0, 20.0]
+
+
+async def test_detail_29_a_breach_that_only_warns_is_written_when_it_lasts() -> None:
+    def said(tenth: int) -> ModelRolloutStatus:
+        verdict = Verdict.NO_HARM_SEEN if tenth < 50 else Verdict.BREACHED
+        return _status(0).model_copy(update={"gates": [GateStatus(name="errors", verdict=verdict)]})
+
+    assert [at for at, _ in await _written(12, said)] == [0.0, 7.0]

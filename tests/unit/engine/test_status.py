@@ -8,8 +8,17 @@ from datetime import timedelta
 from typing import Any
 
 from modelrollout.api.enums import Action as Verb
-from modelrollout.api.enums import CheckState, Outcome, Reason, Urgency
-from modelrollout.api.status import Approved, HistoryEntry, ModelRolloutStatus, Notice, Override, PreflightCheck
+from modelrollout.api.enums import CheckState, Outcome, Phase, Reason, Urgency, Verdict
+from modelrollout.api.status import (
+    Approved,
+    GateStatus,
+    HistoryEntry,
+    ModelRolloutStatus,
+    Notice,
+    Override,
+    PreflightCheck,
+    StepStatus,
+)
 from modelrollout.engine import report
 from modelrollout.engine.approvals import count
 from modelrollout.engine.decide import decide
@@ -158,9 +167,33 @@ def test_detail_26_an_unreadable_spec_is_stalled_and_what_served_serves() -> Non
     assert unreadable(written, world.generation + 1, "x" * 5000, START + timedelta(hours=1)) == written
 
 
+def test_detail_29_the_way_to_the_first_traffic_is_one_turn() -> None:
+    """What is waited for is found out again in one look; the weight itself, and a retreat, are turns."""
+    starting = ModelRolloutStatus(phase=Phase.STARTING, step=StepStatus(number=0, of=2, name="start"))
+    entered = StepStatus(number=1, of=2, name="weight-10", weight=10, since=START)
+    waiting = starting.model_copy(update={"phase": Phase.PROGRESSING, "step": entered})
+    assert report.turns(starting) == report.turns(waiting)
+    assert report.remarks(starting) != report.remarks(waiting)
+    assert report.turns(waiting) != report.turns(waiting.model_copy(update={"weight": 10}))
+    asked = waiting.model_copy(update={"step": entered.model_copy(update={"role": "risk"})})
+    for turn in (asked, waiting.model_copy(update={"phase": Phase.ROLLING_BACK})):
+        assert report.turns(turn) != report.turns(waiting)
+
+
+def test_detail_29_a_gate_that_holds_is_a_detail_and_one_that_does_not_a_remark() -> None:
+    def judged(verdict: Verdict) -> ModelRolloutStatus:
+        return ModelRolloutStatus(gates=[GateStatus(name="errors", verdict=verdict)])
+
+    early, seen, proven = judged(Verdict.TOO_EARLY), judged(Verdict.NO_HARM_SEEN), judged(Verdict.PROVEN)
+    assert report.details(early) != report.details(seen) == report.details(proven)
+    assert report.remarks(early) == report.remarks(proven)
+    for bad in (Verdict.BREACHED, Verdict.BLIND):
+        assert report.remarks(judged(bad)) != report.remarks(seen)
+
+
 def test_detail_29_every_field_of_status_is_a_turn_a_remark_or_a_number() -> None:
     """Whoever adds a field says what a crash may cost of it, and when people see it."""
     numbers = {"spans", "evaluated_at", "decided_by", "replicas"}
-    parted = {"step", "blind", "conditions", "gates", "preflight", "message", "next"}
-    named = [*report._TURNS, *report._REMARKS, *numbers, *parted]
+    parted = {"step", "blind", "conditions", "gates", "preflight", "message", "next", "split_off_since"}
+    named = [*report._TURNS, *report._REMARKS, *report._DETAILS, *numbers, *parted]
     assert sorted(named) == sorted(ModelRolloutStatus.model_fields)

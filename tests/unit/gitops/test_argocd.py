@@ -32,7 +32,7 @@ def _offered(name: str) -> set[str]:
     ("name", "wanted"),
     [
         ("Stable-Promoted", {"undo"}),
-        ("Starting-NewRevision", {"pause", "abort", "undo"}),
+        ("Starting-WaitingForRoute", {"pause", "abort", "undo"}),
         ("Progressing-Holding", {"pause", "abort", "promote", "promote-full", "undo"}),
         ("Paused-PausedByDecision", {"resume", "abort", "promote", "promote-full", "undo"}),
         ("Paused-PausedBySpec", {"pause", "abort", "promote", "promote-full", "undo"}),
