@@ -26,7 +26,7 @@ from modelrollout.api.gate import Gate
 from modelrollout.engine.evidence import Plan
 from modelrollout.engine.model import GateMeasurement, ProblemKind
 from modelrollout.gates.evidence import Counts, Histogram, Interval, Reading
-from modelrollout.metrics.base import Arm
+from modelrollout.metrics.base import Arm, Watched
 from modelrollout.metrics.prometheus import Prometheus
 from tests.support.exporters import Exporters, Native, Pod, real_prometheus
 
@@ -373,3 +373,37 @@ def _value(function: str) -> Gate:
 def _no_stray_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy of the machine's must not come between."""
     monkeypatch.setenv("NO_PROXY", "*")
+
+
+async def test_detail_13_one_question_for_all_names_those_that_fail_and_nobody_else(tmp_path: Path) -> None:
+    """Between two looks: who begins to fail, in series that were there before or were not; not who always failed a
+    little, nor whoever is not watched."""
+    names = ("steady", "worsens", "begins", "unwatched")
+    arms = {name: _arm(f"{name}-aaaaaaaaaa") for name in names}
+    pods = {name: _pod(f"{name}-aaaaaaaaaa") for name in names}
+    adds_up = {"bad": 'requests_total{code=~"5.."}', "others": 'requests_total{code!~"5.."}'}
+    parts = Gate.model_validate({"name": "parts", "ratio": adds_up, "atMost": "baseline + 1pp"})
+    for name, pod in pods.items():
+        pod.add(ok=1000, failed=0 if name == "begins" else 20)
+
+    def watched(*gates: Gate) -> list[Watched]:
+        return [Watched(("recs", name), gates, arms[name], 0.15) for name in names[:3]]
+
+    with _exporters(tmp_path) as exporters:
+        exporters.start(*pods.values())
+        with real_prometheus(tmp_path / "prometheus", [exporters.job("pods")]) as url:
+            async with _provider(url) as provider:
+                began = await _scraped(provider, ERRORS, *arms.values())
+                await _until(began.timestamp() + 2.0 + SETTLED)
+                asked = provider.queries
+                assert await provider.alarms(watched(ERRORS), began + STEP, STEP) == frozenset(), "all is as ever"
+                assert provider.queries == asked + 1, "one question for all"
+                for name, pod in pods.items():
+                    pod.add(ok=30, failed=1 if name == "steady" else 10)
+                at = datetime.fromtimestamp(math.floor(time.time()) + 2, UTC)
+                await _until(at.timestamp() + SETTLED)
+                for gates in ((ERRORS,), (parts,), (ERRORS, parts)):
+                    found = await provider.alarms(watched(*gates), at, STEP)
+                    assert found == {("recs", "worsens"), ("recs", "begins")}, gates
+                found = await provider.alarms(watched(ERRORS, BROKEN), at, STEP)
+                assert found == {("recs", "worsens"), ("recs", "begins")}, "what one gate gets wrong is its own"

@@ -23,6 +23,7 @@ from modelrollout.api.objects import Rollout, read_status
 from modelrollout.api.status import ModelRolloutStatus
 from modelrollout.controller import transitions
 from modelrollout.controller.actions import Actions, RolloutGoneError
+from modelrollout.controller.lookout import Lookout
 from modelrollout.controller.parts import Parts
 from modelrollout.controller.reports import reports_of
 from modelrollout.controller.statuses import Statuses
@@ -45,7 +46,7 @@ from modelrollout.engine.report import unreadable
 from modelrollout.engine.revision import child_name, revision_hash
 from modelrollout.gates.evidence import Interval
 from modelrollout.kube.client import ROLLOUTS, ConflictError, KubeError
-from modelrollout.metrics.base import Arm
+from modelrollout.metrics.base import Arm, MetricsProvider
 from modelrollout.telemetry import meters
 
 __all__ = ["Reconciler"]
@@ -101,6 +102,7 @@ class Reconciler:
         self._heard = heard
         self._actions = Actions(parts)
         self._looks: dict[Key, _Look] = {}
+        self._lookout = Lookout(metrics_delay, source=self._source, arm=self._arm, wake=wake)
         self._readings: dict[Key, asyncio.TimerHandle] = {}
         self._arrived: list[Key] = []
         self._last_look: dict[Key, datetime] = {}
@@ -113,6 +115,7 @@ class Reconciler:
 
     def close(self) -> None:
         """Stop what is still being read."""
+        self._lookout.close()
         for look in self._looks.values():
             look.task.cancel()
 
@@ -156,6 +159,7 @@ class Reconciler:
             await self._at.traffic.align(rollout)
         after = replace(seen, status=decision.status)
         self._measure_when_due(rollout, after)
+        self._lookout.keep(rollout, after)
         return self._next_look(rollout, after, decision.requeue_after)
 
     async def _do_first(self, rollout: Rollout, seen: Input, decision: Decision) -> None:
@@ -204,6 +208,7 @@ class Reconciler:
             recorded=self._at.incidents.recorded(rollout.key),
             measurement=measurement,
             ahead=ahead,
+            glance=self._lookout.take(rollout.key),
         )
 
     def _revision(self, rollout: Rollout) -> str:
@@ -353,7 +358,7 @@ class Reconciler:
         """Everything that a look needs: both arms, the baseline's past where it is not known yet, and reports."""
         gates = list(rollout.spec.gates)
         stable = self._arm(rollout, baseline)
-        source = self._at.sources.of(rollout)
+        source = self._source(rollout)
         with meters.MEASURE_SECONDS.time():
             found = await source.measure(gates, plan, self._arm(rollout, candidate), stable)
         past: dict[str, tuple[Interval, ...]] = {}
@@ -373,6 +378,9 @@ class Reconciler:
             return 0.0
         interval = _interval_of(rollout)
         return max(0.0, max(interval - 1.0, min(interval, 1.0)) - (now - last).total_seconds())
+
+    def _source(self, rollout: Rollout) -> MetricsProvider:
+        return self._at.sources.of(rollout)
 
     def _arm(self, rollout: Rollout, revision: str) -> Arm:
         adopted, adopt = self._at.adopted.last_seen(rollout), rollout.spec.adopt
@@ -450,6 +458,7 @@ class Reconciler:
         return 0.0 if begun is None else (datetime.now(UTC) - begun).total_seconds()
 
     def _forget(self, key: Key) -> None:
+        self._lookout.forget(key)
         self._looks.pop(key, None)
         self._drop_reading(key)
         self._last_look.pop(key, None)

@@ -37,7 +37,7 @@ from modelrollout.engine import (
     windows,
 )
 from modelrollout.engine.draft import Draft, forget_times_to_come
-from modelrollout.engine.evidence import follow_gate_edits, note_split, take_evidence
+from modelrollout.engine.evidence import follow_gate_edits, note_split, take_evidence, take_glance
 from modelrollout.engine.model import Decision, Input, RouteState
 
 __all__ = ["decide"]
@@ -54,6 +54,7 @@ def decide(i: Input) -> Decision:
     approvals.note_author(d)
     follow_gate_edits(d)
     approvals.note_terms(d)
+    take_glance(d)
     take_evidence(d)
     note_split(d)
     humans.listen(d)

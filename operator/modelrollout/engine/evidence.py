@@ -7,6 +7,7 @@ verdict (:mod:`modelrollout.engine.guards` does).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -60,6 +61,7 @@ __all__ = [
     "seconds_until_due",
     "split_is_off",
     "take_evidence",
+    "take_glance",
     "take_planned_look",
     "warm_from",
 ]
@@ -163,6 +165,26 @@ def judged_anew(d: Draft, weight: int) -> list[GateStatus]:
     ]
 
 
+def take_glance(d: Draft) -> None:
+    """What was read between two looks is no evidence of any gate, but may be a catastrophe: in its last part alone, or
+    all of it together."""
+    if d.input.glance is None or d.status.weight == 0:
+        return
+    known = {gate.name: gate for gate in d.status.gates}
+    for gate in d.input.spec.gates:
+        parts = d.input.glance.gates.get(gate.name, _NOT_READ).intervals
+        if parts:
+            _look_for_catastrophe(d, gate, known.get(gate.name), [parts[-1], _joined(parts)])
+
+
+def _joined(parts: Sequence[Interval]) -> Interval:
+    """Intervals of counts as one."""
+    ours = [one.candidate for one in parts if isinstance(one.candidate, Counts)]
+    theirs = [one.baseline for one in parts if isinstance(one.baseline, Counts)]
+    none = Counts(0.0, 0.0)
+    return Interval(parts[0].start, parts[-1].end, sum(ours, none), sum(theirs, none))
+
+
 def take_evidence(d: Draft) -> None:
     """Fold a measurement into the gates' verdicts, and notice outages and catastrophes."""
     measurement = d.input.measurement
@@ -202,7 +224,7 @@ def _weigh(d: Draft, look: _Look, down: Problem | None, *, serving: bool) -> tup
     try:
         problem = down or lasting(d, look.gate, look.seen.problem) or _unreadable_report(d, look)
         if look.seen.interval is not None and d.status.weight > 0:
-            _look_for_catastrophe(d, look)
+            _look_for_catastrophe(d, look.gate, look.before, look.seen.intervals)
         if problem is None:
             status, sure = _measured(d, look, serving=serving)
             return status, None, sure
@@ -518,23 +540,23 @@ def begun_anew(d: Draft, because: str) -> list[GateStatus]:
     return [gate.model_copy(update=_FORGOTTEN | told) for gate in d.status.gates]
 
 
-def _look_for_catastrophe(d: Draft, look: _Look) -> None:
-    if look.gate.on_breach is not OnBreach.ROLLBACK or look.gate.ratio is None:
+def _look_for_catastrophe(d: Draft, gate: Gate, before: GateStatus | None, intervals: Sequence[Interval]) -> None:
+    if gate.on_breach is not OnBreach.ROLLBACK or gate.ratio is None:
         return
-    test = _test(d, look.gate)
+    test = _test(d, gate)
     assert isinstance(test, RateTest)
     try:
-        state = _state(d, test, look.before)
+        state = _state(d, test, before)
     except ValueError:
         state = test.start()
     rule = d.input.spec.evaluation.catastrophe
-    for interval in look.seen.intervals:
+    for interval in intervals:
         if test.catastrophe(state, interval, share=parse_percent(rule.errors_above), requests=rule.min_requests):
             counts = interval.candidate
             assert isinstance(counts, Counts)
             d.catastrophe = d.catastrophe or (
-                f"{look.gate.name}: {counts.bad:.0f} of {counts.total:.0f} requests failed within "
-                f"{(interval.end - interval.start).total_seconds():.0f} s (catastrophe: more than {rule.errors_above})"
+                f"{gate.name}: {counts.bad:.0f} of {counts.total:.0f} requests failed within "
+                f"{(interval.end - interval.start).total_seconds():g} s (catastrophe: more than {rule.errors_above})"
             )
 
 

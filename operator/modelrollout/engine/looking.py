@@ -15,7 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from modelrollout.api.enums import Phase
-from modelrollout.api.gate import Gate
+from modelrollout.api.gate import Gate, OnBreach
+from modelrollout.api.memo import once
+from modelrollout.api.rollout import ModelRolloutSpec
 from modelrollout.api.status import GateStatus, ModelRolloutStatus, Span
 from modelrollout.engine.draft import Draft
 from modelrollout.engine.gate_tests import is_relative
@@ -36,6 +38,7 @@ __all__ = [
     "seconds_until_due",
     "stay_of",
     "warm_from",
+    "watched_gates",
 ]
 
 _CLOCKS_DIFFER_BY: Final = timedelta(seconds=30)
@@ -149,6 +152,20 @@ def _past(i: Input, step: timedelta, gates: frozenset[str]) -> Past | None:
     end = floored(candidate.since, coarse)
     start = _ceiled(begin, coarse)
     return Past(gates, start, end, coarse) if start < end else None
+
+
+def watched_gates(i: Input) -> tuple[Gate, ...]:
+    """Whose catastrophe is watched for between two looks: ratios of bad events, while the candidate has traffic."""
+    return _of_bad_events(i.spec) if i.status.weight > 0 and _is_measured(i) else ()
+
+
+@once
+def _of_bad_events(spec: ModelRolloutSpec) -> tuple[Gate, ...]:
+    return tuple(
+        gate
+        for gate in spec.gates
+        if gate.on_breach is OnBreach.ROLLBACK and gate.ratio is not None and gate.ratio.bad is not None
+    )
 
 
 def seconds_until_due(i: Input, *, delay: float) -> float | None:

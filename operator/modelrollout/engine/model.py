@@ -372,6 +372,8 @@ class Input:
     measurement: Measurement | None = None
     ahead: Mapping[str, Ahead] = field(default_factory=dict)
     """By gate, what was folded of the measurement already; nothing depends on it but the time that a decision takes."""
+    glance: Measurement | None = None
+    """What was read between two looks, after an alarm: only for a catastrophe."""
     humans: tuple[Human, ...] = ()
     """In the order in which they were created, which times of one second alone do not tell."""
     author: str = ""

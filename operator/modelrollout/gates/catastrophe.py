@@ -18,8 +18,9 @@ from modelrollout.gates.eprocess import Array
 __all__ = ["catastrophic"]
 
 _TIMES_THE_BASELINE: Final = 2.0
-_NATS: Final = 15.0
-"""e^-15 at each of the 5,760 looks of a day: 0.2 %, a part of falseRollbackRate that its default has room for."""
+_NATS: Final = 16.0
+"""e^-16 at each of the 5,760 looks of a day, and twice that between two looks: 0.2 %, a part of falseRollbackRate that
+its default has room for."""
 _SMALLEST: Final = 1e-6
 
 

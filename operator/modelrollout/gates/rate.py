@@ -262,7 +262,7 @@ class RateTest:
         if ours.total < requests or (ours.rate or 0.0) <= share:  # most intervals, and much cheaper
             return False
         numbers = (np.array([value]) for value in (ours.total, ours.bad, theirs.total, theirs.bad))
-        floor = sequential.floor_of_one(state.counts, self.design) / self.seconds
+        floor = sequential.floor_of_one(state.counts, self.design) / (interval.end - interval.start).total_seconds()
         expected = np.array([self.baseline_share(state)])
         return bool(catastrophic(*numbers, share=share, requests=requests, expected=expected, floor=floor)[0])
 

@@ -6,7 +6,7 @@ cannot. A new one is a file in this package with an entry in :mod:`modelrollout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -15,7 +15,7 @@ from modelrollout.api.gate import Gate
 from modelrollout.engine.evidence import Plan
 from modelrollout.engine.model import Measurement
 
-__all__ = ["Arm", "MetricsProvider"]
+__all__ = ["Arm", "MetricsProvider", "Watched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,19 @@ class Arm:
         return self.its_service or self.name
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A candidate that is watched between two looks."""
+
+    key: tuple[str, str]
+    """(namespace, name) of its rollout."""
+    gates: tuple[Gate, ...]
+    """Ratios of bad events."""
+    candidate: Arm
+    share: float
+    """More bad events than this share are reason for an alarm."""
+
+
 class MetricsProvider(Protocol):
     """Reads the gates of one rollout. Gates that are no metric (``report``) are passed over."""
 
@@ -55,6 +68,11 @@ class MetricsProvider(Protocol):
     ) -> Measurement:
         """What the baseline alone did in the past, also in pods that are gone: intervals without a candidate, with
         the baseline's pods in two halves where there are at least two."""
+        ...
+
+    async def alarms(self, watched: Sequence[Watched], at: datetime, window: timedelta) -> frozenset[tuple[str, str]]:
+        """Rollouts whose candidates may have failed too much in a window that ends at an instant; with few requests
+        for all of them. It may tell too many, and none while the source is down; it never raises for that."""
         ...
 
     async def close(self) -> None:

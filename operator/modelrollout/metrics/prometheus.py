@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -24,7 +25,8 @@ from modelrollout.gates.evidence import Arm as Evidence
 from modelrollout.gates.evidence import Counts, Histogram, Interval
 from modelrollout.gates.evidence import Reading as Number
 from modelrollout.metrics import values
-from modelrollout.metrics.base import Arm
+from modelrollout.metrics.alarms import questions
+from modelrollout.metrics.base import Arm, Watched
 from modelrollout.metrics.batch import Batch, given
 from modelrollout.metrics.bounds import Bounds
 from modelrollout.metrics.buckets import bounds_text
@@ -43,6 +45,8 @@ from modelrollout.metrics.readings import (
 from modelrollout.metrics.snapshot import LOOKBACK_TEXT, Snapshot, Unit
 
 __all__ = ["Prometheus"]
+
+_log = logging.getLogger(__name__)
 
 _INTERVALS_AT_A_TIME: Final = 100
 """A day is counted in pieces, between which the others have their turn."""
@@ -148,6 +152,20 @@ class Prometheus:
             end=min((until for _, until in found), default=end),
             gates={gate.name: one for gate, (one, _) in zip(measured, found, strict=True)},
         )
+
+    async def alarms(self, watched: Sequence[Watched], at: datetime, window: timedelta) -> frozenset[tuple[str, str]]:
+        """Whom to look at now; see :class:`modelrollout.metrics.base.MetricsProvider`."""
+        found: set[tuple[str, str]] = set()
+        waiting = list(questions(watched, window))
+        while waiting:
+            question = waiting.pop()
+            try:
+                found.update(question.alarmed((await self._client.instant(question.promql, at)).result))
+            except RefusedQueryError:
+                waiting += question.halves()
+            except (SourceDownError, LookupError, TypeError, ValueError) as error:  # the looks themselves tell people
+                _log.debug("nobody is watched between two looks: %s", error)
+        return frozenset(found)
 
     def _ask_ahead(self, gate: Gate, look: _Look) -> bool:
         """Ask for what the gate was read by the last time, so that all gates' questions go out together; whether that

@@ -7,7 +7,7 @@ that a namespace may not use does not exist for it: neither its name nor its add
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,7 +22,7 @@ from modelrollout.engine.model import GateMeasurement, Measurement, Problem, Pro
 from modelrollout.kube.client import Kube
 from modelrollout.kube.secrets import SecretError, read_secret
 from modelrollout.metrics.access import AccessError, Basic, Bearer, Credential, SecretFile, Tls
-from modelrollout.metrics.base import Arm, MetricsProvider
+from modelrollout.metrics.base import Arm, MetricsProvider, Watched
 from modelrollout.metrics.client import Client
 from modelrollout.metrics.oauth import OAuth2
 from modelrollout.metrics.registry import MetricsProviderFactory
@@ -60,6 +60,10 @@ class Unusable:
     ) -> Measurement:
         """See :class:`MetricsProvider`."""
         return self._nothing(gates, start, end)
+
+    async def alarms(self, watched: Sequence[Watched], at: datetime, window: timedelta) -> frozenset[tuple[str, str]]:
+        """See :class:`MetricsProvider`."""
+        return frozenset()
 
     async def close(self) -> None:
         """See :class:`MetricsProvider`."""

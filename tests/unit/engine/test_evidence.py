@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from modelrollout.api.enums import Phase, Reason, Verdict
 from modelrollout.api.gate import Gate
 from modelrollout.api.rollout import Evaluation
+from modelrollout.engine.decide import decide
 from modelrollout.engine.evidence import definition_hash, measurement_plan, warm_from
-from modelrollout.engine.model import RouteState, SetWeights
+from modelrollout.engine.model import GateMeasurement, Measurement, RouteState, SetWeights
+from modelrollout.gates.evidence import Counts, Interval
 from tests.support.world import CTR, ERRORS, LATENCY, REPORT, Behaviour, World, spec
 from tests.unit.engine.test_rules import serving, stepping
 
@@ -55,6 +58,43 @@ def test_a_catastrophe_is_caught_before_the_gateway_says_accepted() -> None:
     world.route.state = RouteState.PENDING  # accepted never comes
     world.acceptance = 3600.0
     assert world.run_until(lambda: world.weight == 0) < 20
+
+
+_T = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+
+
+def _glance(*parts: tuple[int, int]) -> Measurement:
+    """What was read after an alarm: bad ones and all of the candidate in each part; the baseline is fine."""
+    intervals = tuple(
+        Interval(_T + timedelta(seconds=n), _T + timedelta(seconds=n + 1), Counts(*counts), Counts(1.0, 180.0))
+        for n, counts in enumerate(parts)
+    )
+    return Measurement(_T, _T + timedelta(seconds=len(parts)), {"errors": GateMeasurement(intervals)})
+
+
+@pytest.mark.parametrize(
+    ("parts", "goes_back"),
+    [
+        ([(0, 20), (12, 20)], True),  # its last part alone
+        ([(6, 18), (7, 18)], True),  # neither part has requests enough, both together have
+        ([(0, 20), (2, 20)], False),
+        ([(12, 20), (0, 20)], True),  # 12 of 40 are still above 25 %
+        ([(9, 20), (0, 20)], False),
+    ],
+)
+def test_detail_13_a_catastrophe_between_two_looks_is_enough(parts: list[tuple[int, int]], goes_back: bool) -> None:
+    world = stepping(10, steps=_LONG)
+    world.run_until(lambda: world.gate("errors").verdict is not Verdict.TOO_EARLY)
+    before = world.status
+    decision = decide(replace(world.observe(), glance=_glance(*parts)))
+    assert (decision.status.weight == 0) is goes_back
+    assert any(isinstance(one, SetWeights) for one in decision.first) is goes_back
+    if goes_back:
+        assert decision.status.failed is not None
+        assert decision.status.failed.reason is Reason.CATASTROPHE
+    else:
+        assert decision.status.gates == before.gates, "it is no evidence"
+        assert decision.status.evaluated_at == before.evaluated_at
 
 
 def test_pods_younger_than_the_warm_up_are_not_judged() -> None:
