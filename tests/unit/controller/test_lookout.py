@@ -109,7 +109,7 @@ async def test_a_source_that_breaks_ends_nothing() -> None:
     lookout = _lookout(source, woken)
     one = _rollout("one")
     lookout.keep(one, _seen(one))
-    await asyncio.sleep(4.2)
-    assert len(source.asked) == 2
+    await asyncio.sleep(4.5)
+    assert len(source.asked) >= 2, "it is asked again"
     assert woken == []
     lookout.close()

@@ -71,6 +71,7 @@ class Scalar:
     elapsed: float = 0.0
     staked: float = 0.0
     fresh: bool = True
+    beyond: bool = False
 
     def __post_init__(self) -> None:
         weights = [max(0.65**k, 0.02) for k in range(len(self.psi))]
@@ -140,13 +141,18 @@ class Scalar:
                 usual = self._phi(nc, p, age), self._phi(nb, p, age)
                 worse = evidence(nc, xc, nb, xb, 1.0, 0.0, p, *usual, self.psi[k])
                 self.worse[k] = (self.worse[k] + mass) * math.exp(min(worse, most))
+        self.beyond = self.beyond or self.log_breach >= needed
+        together = self.guard and not self.beyond and self._log_of(self.breach) >= needed
+        if together and nc * self.d >= 3.0 and xc <= nc * self.d:  # within the limit again after what both arms did
+            self.breach = [0.0] * len(self.psi)
+
+    def _log_of(self, evidence: list[float]) -> float:
+        return math.log(sum(w * e for w, e in zip(self.weights, evidence, strict=True)) + 1.0 - self.staked)
 
     @property
     def log_breach(self) -> float:
         """Logarithm of the evidence that the limit is broken."""
-        found = [self.breach, self.worse] if self.guard else [self.breach]
-        sums = [sum(w * e for w, e in zip(self.weights, one, strict=True)) for one in found]
-        return math.log(min(sums) + 1.0 - self.staked)
+        return min(self._log_of(one) for one in ([self.breach, self.worse] if self.guard else [self.breach]))
 
     @property
     def log_proof(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modelrollout.gates import sequential
@@ -67,6 +67,10 @@ def _streams(draw: st.DrawFn) -> list[tuple[int, int, int, int, int]]:
     return slots
 
 
+_RECOVERS = [(11, 11, 11, 5, 0), (7, 7, 7, 5, 1), (4, 3, 3, 0, 0), (0, 0, 0, 5, 2), *[(0, 0, 0, 0, 0)] * 6]
+
+
+@example([*_RECOVERS, (60, 0, 0, 0, 0), *[(0, 0, 0, 0, 0)] * 12], _SLOW, True, False, 0.0, 0)
 @settings(max_examples=120, deadline=None)
 @given(
     _streams(),
