@@ -162,7 +162,7 @@ def promql(text: str, namespace: str) -> None:
     except ValueError:
         return
     for kind in (Kind.SERIES, Kind.BOUNDS):
-        query = Question([((Want(selector.name, selector.matchers, kind=kind),), (namespace,))]).promql
+        query = Question([((Want(selector.name, selector.matchers, kind=kind),), (namespace,))], gone=True).promql
         bare = _without_quotes(query)
         assert bare.count("{") == bare.count("}") == bare.count(selector.name + "{")
         assert bare.count("{namespace=~,") + bare.count("{namespace=~}") == bare.count("{")

@@ -121,7 +121,7 @@ def _expression(definition: _Definition, suspects: Sequence[_Suspect], window: t
 
 def _gained(want: Want, namespaces: Iterable[str], by: Sequence[str], window: timedelta) -> str:
     """What counters gained; all they show, where they were not there before."""
-    (_, series), _ = want.expressions(namespaces)
+    ((_, series),) = want.expressions(namespaces, gone=False)
     before = f"{series} offset {round(window.total_seconds() * 1000)}ms"
     return f"sum by ({', '.join(by)}) ({series} - ({before} or 0 * {series}))"
 

@@ -29,9 +29,9 @@ _SERIES: Final = 100_000
 
 
 class Question:
-    """The wants of several units, each for some namespaces, as one query."""
+    """The wants of several units, each for some namespaces, as one query. ``gone``: also series that are gone."""
 
-    def __init__(self, pieces: Sequence[tuple[Unit, tuple[str, ...]]]) -> None:
+    def __init__(self, pieces: Sequence[tuple[Unit, tuple[str, ...]]], *, gone: bool) -> None:
         self.asked = [(unit, namespace) for unit, namespaces in pieces for namespace in namespaces]
         namespaces_of: dict[Want, set[str]] = {}
         for unit, namespaces in pieces:
@@ -41,7 +41,7 @@ class Question:
         """What a mark stands for: a want, and whether it is what was there lately."""
         parts = []
         for number, (want, some) in enumerate(namespaces_of.items()):
-            for mark, text in want.expressions(some):
+            for mark, text in want.expressions(some, gone=gone):
                 self.marks[f"{number}{mark}"] = (want, mark == "-")
                 parts.append(f'label_replace({text},"{_MARK}","{number}{mark}","","")')
         self.promql = " or ".join(parts)

@@ -6,6 +6,9 @@ asked lately is asked for too, so that a rollout that comes a second later finds
 the end of one interval is the reading at the start of the next. The number of requests therefore does not grow with
 the number of rollouts that share definitions, only with the caps below.
 
+An instant shows what is there; a range also what was there in the last minutes and is gone. Prometheus reads every
+sample of those minutes for that, so whoever reads two instants asks for it only where they differ in what is there.
+
 A question that fails, fails for all who asked it, and is not remembered. A query that Prometheus refuses, or that is
 too much for it, is halved until the part that is wrong stands alone; from then on that is asked apart.
 """
@@ -40,6 +43,8 @@ _KEPT_SECONDS: Final = 15.0
 """An answer is kept for a step, at whose end it is the start of the next, and as long as this for who comes late."""
 _KEPT_STEPS: Final = 4
 """But no longer than so many steps: a thousand rollouts at 2 s would fill the memory with answers."""
+_KEPT_FOR_OTHERS_SECONDS: Final = 1.0
+"""Looks at the same instants are over by then."""
 _TIDY_SECONDS: Final = 5.0
 _ASKED_APART_SECONDS: Final = 600.0
 _PAGE_SECONDS: Final = 300.0
@@ -55,6 +60,11 @@ class _Moment(NamedTuple):
     start: datetime
     end: datetime
     step: timedelta = _NO_STEP
+
+    @property
+    def many(self) -> bool:
+        """Whether it is a range."""
+        return bool(self.step)
 
     @property
     def points(self) -> int:
@@ -120,6 +130,15 @@ class Batch:
         SourceDownError, RefusedQueryError, NotYetError
         """
         return await given(self._ask((unit, namespace, _Moment(start, end, step)), self._window))
+
+    async def both(self, unit: Unit, namespace: str, start: datetime, end: datetime) -> list[Snapshot]:
+        """The same at two instants, with what is gone; kept for a moment for others who find that they need it.
+
+        Raises
+        ------
+        SourceDownError, RefusedQueryError, NotYetError
+        """
+        return await given(self._ask((unit, namespace, _Moment(start, end, end - start)), _KEPT_FOR_OTHERS_SECONDS))
 
     async def past(
         self, unit: Unit, namespace: str, start: datetime, end: datetime, step: timedelta
@@ -205,7 +224,7 @@ class Batch:
         pieces: list[_Piece] = []
         rows = 0
         for unit, namespaces, size in self._sliced(wanted, room):
-            length = sum(len(text) + 50 for want in unit for _, text in want.expressions(namespaces))
+            length = sum(len(text) + 50 for want in unit for _, text in want.expressions(namespaces, gone=moment.many))
             if unit in self._refused:
                 yield [(unit, namespaces)]
                 continue
@@ -282,7 +301,7 @@ class Batch:
     async def _fetch_part(
         self, moment: _Moment, pieces: Sequence[_Piece], *, patient: bool = False
     ) -> dict[tuple[Unit, str], list[Snapshot]]:
-        question = Question(pieces)
+        question = Question(pieces, gone=moment.many)
         if moment.step:
             answer = await self._client.range(question.promql, moment.start, moment.end, moment.step, patient=patient)
         else:

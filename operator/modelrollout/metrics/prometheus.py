@@ -39,10 +39,11 @@ from modelrollout.metrics.readings import (
     Reading,
     interval,
     narrowed,
+    owner,
     pods_are_the_arms,
     unit_of,
 )
-from modelrollout.metrics.snapshot import LOOKBACK_TEXT, Snapshot, Unit
+from modelrollout.metrics.snapshot import LOOKBACK_TEXT, Shape, Snapshot, Unit, Want
 
 __all__ = ["Prometheus"]
 
@@ -268,8 +269,11 @@ class Prometheus:
             return await self._batch.over(unit, namespace, look.start, look.end, look.step)
         _last_unit(reading.gate)[namespace] = unit
         start, end = self._ask_ends(unit, look)
-        after = await given(end)  # its error first: it tells by how much a clock is behind
-        return [*await given(start), *after]
+        (after,) = await given(end)  # its error first: it tells by how much a clock is behind
+        (before,) = await given(start)
+        if _is_steady(reading, before, after, look.arms):
+            return [before, after]
+        return await self._batch.both(unit, namespace, look.start, look.end)
 
     async def _problem(self, reading: Reading, after: Snapshot, look: _Look) -> tuple[Problem | None, Reading]:
         """What keeps the gate from being judged, if anything; and the reading for the kind of histogram there is."""
@@ -353,6 +357,20 @@ def _ratio(gate: Gate) -> RatioReading:
 def _histograms(gate: Gate) -> dict[tuple[str, ...], HistogramReading]:
     """A gate's readings, by the buckets that are read."""
     return {(): HistogramReading(gate)}
+
+
+def _is_steady(reading: Reading, before: Snapshot, after: Snapshot, arms: Sequence[Arm]) -> bool:
+    """Whether all arms show the very same series at both ends: then nothing that is gone can count."""
+    for whose in [owner(reading.gate, arm) for arm in arms]:
+        if not any(after.of(want, whose) for want in reading.tells_traffic):
+            return False
+        if any(_shapes(before, want, whose) != _shapes(after, want, whose) for want in reading.wants):
+            return False
+    return True
+
+
+def _shapes(snapshot: Snapshot, want: Want, whose: str) -> list[Shape]:
+    return [line.shape for line in snapshot.of(want, whose)]
 
 
 @once

@@ -94,10 +94,11 @@ class Want:
         """Whether a gateway exports it, from a namespace of its own."""
         return self.template != ""
 
-    def expressions(self, namespaces: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    def expressions(self, namespaces: Iterable[str], *, gone: bool = True) -> tuple[tuple[str, str], ...]:
         """(mark, PromQL) pairs: what is there, and with the mark "-" what was there in the last minutes.
 
-        For series the second are those that are gone; for targets, whether any scrape succeeded.
+        For series the second are those that are gone (only if ``gone``: Prometheus reads all samples of those minutes
+        for it); for targets, whether any scrape succeeded.
         """
         some = sorted(namespaces)
         if self.kind is Kind.TARGETS:
@@ -107,6 +108,8 @@ class Want:
         if self.kind is Kind.BOUNDS:
             by = ", ".join(dict.fromkeys(("namespace", self.label or "pod", "le")))
             return (("", f"group by ({by}) (last_over_time({series}[{LOOKBACK_TEXT}]))"),)
+        if not gone:
+            return (("", series),)
         return ("", series), ("-", f"last_over_time({series}[{LOOKBACK_TEXT}]) unless {series}")
 
     def _scope(self, namespaces: list[str]) -> str:

@@ -195,13 +195,13 @@ async def test_detail_22_one_question_for_all_rollouts_of_all_namespaces(server:
     found = await asyncio.gather(*looks)
     assert found[0].interval is not None
     assert found[0].interval.candidate == Counts(15.0, 150.0)
-    assert fake.asked["query"] == 2
+    assert fake.asked["query"] == 2 + 1, "both ends; and what is gone, of those that show nothing"
     assert fake.asked["metadata"] <= 1
     plan = Plan({"errors": END}, END + timedelta(seconds=15))
     fake.clock = plan.end
     for one in namespaces:
         await provider.measure([ERRORS], plan, _arm(NEW, namespace=one), _arm(STABLE, namespace=one))
-    assert fake.asked["query"] == 3, "who comes later finds the answer waiting"
+    assert fake.asked["query"] == 3 + 1, "who comes later finds the answer waiting"
 
 
 async def test_detail_22_questions_are_split_at_a_cap(server: Server) -> None:
@@ -348,6 +348,29 @@ async def test_several_steps_are_one_range_query_and_count_the_same(server: Serv
     assert len(live) == 4
     assert found.pods == {_pod(NEW): Counts(60.0, 600.0)}
     assert fake.asked["query"] == asked + 1
+
+
+async def test_detail_22_what_is_gone_is_asked_for_only_where_something_came_or_went(server: Server) -> None:
+    fake, provider = server
+    arms = (_arm(NEW), _arm(STABLE))
+    born, dies = END - timedelta(seconds=20), END + timedelta(seconds=20)
+
+    def restarts(query: str, at: float) -> list[dict[str, Any]]:
+        """The candidate's errors are a series that comes and goes."""
+        there = born.timestamp() <= at < dies.timestamp()
+        return [row for row in fake.steady(query, at) if there or "code" not in query]
+
+    async def look(number: int) -> str:
+        """What series were asked for in the look that ends at an instant."""
+        start, fake.clock = END + number * timedelta(seconds=15), END + (number + 2) * timedelta(seconds=15)
+        fake.texts.clear()
+        await provider.measure([ERRORS], Plan({"errors": start}, start + timedelta(seconds=15)), *arms)
+        return " ".join(fake.texts)
+
+    fake.series = restarts
+    gone = "last_over_time(requests_total"
+    asked = [gone in await look(number) for number in (-2, -1, 0, 1, 2, 3)]
+    assert asked == [True, False, False, True, False, False], "where it came, and where it went"
 
 
 async def test_an_instant_in_prometheus_future_is_read_later(server: Server) -> None:

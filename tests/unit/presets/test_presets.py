@@ -96,7 +96,7 @@ def _counted(gate: Gate) -> Any:
     """What the operator counts of the candidate in an interval in which everything happened."""
     reading = HistogramReading(gate) if gate.latency is not None else RatioReading(gate)
     unit = unit_of(reading)
-    question = Question([(unit, ("recs",))])
+    question = Question([(unit, ("recs",))], gone=True)
     server = _server(gate)
     answer, book = _answer(question, _scraped(server)), SeriesBook()
     ups = [row for row in answer if question.marks[row["metric"]["modelrollout_want"]][0].kind is Kind.TARGETS]

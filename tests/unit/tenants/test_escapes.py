@@ -245,7 +245,7 @@ def test_detail_30_a_selector_reaches_no_other_namespace(text: str) -> None:
     except ValueError:
         return
     assert text == 'q_total{a="b",}', "all others are refused"
-    question = Question([((Want(selector.name, selector.matchers),), ("recs",))])
+    question = Question([((Want(selector.name, selector.matchers),), ("recs",))], gone=True)
     assert question.promql.startswith('label_replace(q_total{namespace=~"recs",a="b"},')
 
 
