@@ -64,7 +64,8 @@ def turns(status: ModelRolloutStatus) -> list[object]:
     said = step and (step.done, step.skipped, step.role, step.overridden)
     place = None if underway else (status.phase, step and (step.number, step.of, step.name, step.since))
     outage = blind and (blind.since, blind.reason, blind.alerted)
-    return [place, said, outage, *(getattr(status, name) for name in _TURNS)]
+    in_effect = status.weight > 0 and status.observed_weight == status.weight
+    return [place, said, outage, in_effect, *(getattr(status, name) for name in _TURNS)]
 
 
 @once
