@@ -21,7 +21,7 @@ _UP_TO_TRAFFIC: Final = {
     "patch deployments": 1,
     "patch httproutes": 2,  # the backend at weight 0, and its weight
     "patch modelrollouts": 1,  # the finalizer
-    "patch modelrollouts/status": 5,  # begun, asked for traffic, in effect; what is waited for if that lasts
+    "patch modelrollouts/status": 6,  # begun, asked for traffic, in effect; what is waited for if that lasts
     "create events": 3,
 }
 _UP_TO_PROMOTION: Final = {
