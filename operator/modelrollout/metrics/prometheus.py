@@ -271,7 +271,7 @@ class Prometheus:
         start, end = self._ask_ends(unit, look)
         (after,) = await given(end)  # its error first: it tells by how much a clock is behind
         (before,) = await given(start)
-        if _is_steady(reading, before, after, look.arms):
+        if _is_steady(reading, before, after, look):
             return [before, after]
         return await self._batch.both(unit, namespace, look.start, look.end)
 
@@ -359,10 +359,11 @@ def _histograms(gate: Gate) -> dict[tuple[str, ...], HistogramReading]:
     return {(): HistogramReading(gate)}
 
 
-def _is_steady(reading: Reading, before: Snapshot, after: Snapshot, arms: Sequence[Arm]) -> bool:
-    """Whether all arms show the very same series at both ends: then nothing that is gone can count."""
-    for whose in [owner(reading.gate, arm) for arm in arms]:
-        if not any(after.of(want, whose) for want in reading.tells_traffic):
+def _is_steady(reading: Reading, before: Snapshot, after: Snapshot, look: _Look) -> bool:
+    """Whether all arms show the very same series at both ends: then nothing that is gone can count. Before its first
+    traffic a candidate need not show any."""
+    for whose in [owner(reading.gate, arm) for arm in look.arms]:
+        if not look.preflight and not any(after.of(want, whose) for want in reading.tells_traffic):
             return False
         if any(_shapes(before, want, whose) != _shapes(after, want, whose) for want in reading.wants):
             return False
