@@ -2,8 +2,8 @@
 
 Turns are what a crash must not lose and what machines wait for. Remarks are words: on the way to a weight they change
 every second, and only one that stays is read by anybody; where none stays, one is written now and then. Details are for
-who asks why: verdicts that all is well, the checks before the first traffic. A write costs the API server some twenty
-milliseconds of a processor, however little changed, so each brings everything along.
+who asks why: verdicts that all is well, the checks before the first traffic. A write costs the API server the same
+however little changed, so each brings everything along.
 
 The minute of each rollout begins at an instant of its own, so that a thousand are not written in one second. Numbers
 are written beside the looks: a slow API server keeps no rollback waiting for them. They are written only over the

@@ -12,18 +12,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
+from modelrollout.metrics.answers import MARK
 from modelrollout.metrics.base import Watched
+from modelrollout.metrics.batch import QUERY_CHARACTERS
 from modelrollout.metrics.identity import is_pattern, owner_of, owner_pattern
 from modelrollout.metrics.readings import RatioReading, owner
 from modelrollout.metrics.snapshot import Want
 
 __all__ = ["AlarmQuestion", "questions"]
-
-_MARK: Final = "modelrollout_want"
-_QUERY_CHARACTERS: Final = 32_000
-"""As in :mod:`modelrollout.metrics.batch`."""
 
 Key = tuple[str, str]
 
@@ -61,7 +59,7 @@ class AlarmQuestion:
         self._groups = groups
         self._window = window
         self.promql = " or ".join(
-            f'label_replace({_expression(one, some, window)},"{_MARK}","{number}","","")'
+            f'label_replace({_expression(one, some, window)},"{MARK}","{number}","","")'
             for number, (one, some) in enumerate(groups)
         )
 
@@ -81,7 +79,7 @@ class AlarmQuestion:
         """
         for row in result:
             labels = row["metric"]
-            definition, suspects = self._groups[int(labels[_MARK])]
+            definition, suspects = self._groups[int(labels[MARK])]
             accused = owner_of(labels, definition.bad.label)
             for one in suspects:
                 here = definition.bad.by_service or one.namespace == labels.get("namespace", "")
@@ -102,7 +100,7 @@ def questions(watched: Sequence[Watched], window: timedelta) -> Iterator[AlarmQu
     characters = 0
     for group in groups.items():
         length = len(_expression(*group, window))
-        if some and characters + length > _QUERY_CHARACTERS:
+        if some and characters + length > QUERY_CHARACTERS:
             yield AlarmQuestion(some, window)
             some, characters = [], 0
         some.append(group)

@@ -20,9 +20,10 @@ from modelrollout.metrics.identity import owner_of
 from modelrollout.metrics.native import Native, parse_native
 from modelrollout.metrics.snapshot import Group, Kind, Line, Row, Series, Shape, Snapshot, Target, Unit, Want
 
-__all__ = ["Question", "SeriesBook", "read_answer"]
+__all__ = ["MARK", "Question", "SeriesBook", "read_answer"]
 
-_MARK: Final = "modelrollout_want"
+MARK: Final = "modelrollout_want"
+"""The label that tells of a series which part of a query brought it."""
 _NUMBER: Final = itemgetter(0)
 _SERIES: Final = 100_000
 """On one page; twice what one request may give."""
@@ -43,7 +44,7 @@ class Question:
         for number, (want, some) in enumerate(namespaces_of.items()):
             for mark, text in want.expressions(some, gone=gone):
                 self.marks[f"{number}{mark}"] = (want, mark == "-")
-                parts.append(f'label_replace({text},"{_MARK}","{number}{mark}","","")')
+                parts.append(f'label_replace({text},"{MARK}","{number}{mark}","","")')
         self.promql = " or ".join(parts)
 
 
@@ -121,7 +122,7 @@ def read_answer(
     first, every = instants[0].timestamp(), step.total_seconds()
     for row in result:
         labels = dict(row["metric"])
-        lately, columns, label, by_service, is_target = places[labels.pop(_MARK)]
+        lately, columns, label, by_service, is_target = places[labels.pop(MARK)]
         if is_target:
             labels.pop("__name__", None)
         series = book.of(labels)

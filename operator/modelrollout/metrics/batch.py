@@ -25,11 +25,11 @@ from modelrollout.metrics.answers import Question, SeriesBook, read_answer
 from modelrollout.metrics.client import Client, NotYetError, RefusedQueryError, SourceDownError
 from modelrollout.metrics.snapshot import Snapshot, Unit
 
-__all__ = ["Batch", "given"]
+__all__ = ["QUERY_CHARACTERS", "Batch", "given"]
 
 _WINDOW_SECONDS: Final = 0.01
 """How long questions are collected: much shorter than any interval, longer than rollouts take that wake together."""
-_QUERY_CHARACTERS: Final = 32_000
+QUERY_CHARACTERS: Final = 32_000
 """Thanos and Mimir log whole queries, and their frontends are given lines of some 64 KiB."""
 _NAMESPACES: Final = 100
 """So many names stand in one matcher."""
@@ -228,7 +228,7 @@ class Batch:
             if unit in self._refused:
                 yield [(unit, namespaces)]
                 continue
-            full = characters + length > _QUERY_CHARACTERS or rows + size > room
+            full = characters + length > QUERY_CHARACTERS or rows + size > room
             if pieces and (full or pieces[-1][0] == unit):
                 yield pieces
                 pieces, characters, rows = [], 0, 0
