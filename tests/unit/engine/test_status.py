@@ -197,3 +197,10 @@ def test_detail_29_every_field_of_status_is_a_turn_a_remark_or_a_number() -> Non
     parted = {"step", "blind", "conditions", "gates", "preflight", "message", "next", "split_off_since"}
     named = [*report._TURNS, *report._REMARKS, *report._DETAILS, *numbers, *parted]
     assert sorted(named) == sorted(ModelRolloutStatus.model_fields)
+
+
+def test_detail_29_that_a_weight_is_in_effect_is_a_turn() -> None:
+    asked = stepping(10).status.model_copy(update={"observed_weight": 0})
+    in_effect = asked.model_copy(update={"observed_weight": 10})
+    assert report.turns(asked) != report.turns(in_effect)
+    assert report.turns(in_effect) == report.turns(in_effect.model_copy(update={"message": "something else"}))

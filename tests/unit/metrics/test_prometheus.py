@@ -373,6 +373,17 @@ async def test_detail_22_what_is_gone_is_asked_for_only_where_something_came_or_
     assert asked == [True, False, False, True, False, False], "where it came, and where it went"
 
 
+@pytest.mark.parametrize("preflight", [True, False])
+async def test_detail_22_before_its_first_traffic_a_candidate_need_not_show_anything(
+    server: Server, preflight: bool
+) -> None:
+    fake, provider = server
+    plan = Plan({"errors": START}, END, END - START, preflight=preflight)
+    await provider.measure([ERRORS], plan, _arm("0" * 10), _arm(STABLE))
+    asked = any("last_over_time(requests_total" in text for text in fake.texts)
+    assert asked is not preflight
+
+
 async def test_an_instant_in_prometheus_future_is_read_later(server: Server) -> None:
     fake, provider = server
     fake.clock = END - timedelta(seconds=2)
